@@ -1,0 +1,83 @@
+# Two commands do all the set-up: `make demo` and `make test`. They need Python >= 3.10 and make, and nothing else:
+# both make their own virtual environment in build/venv and work on the wheel that is built and installed into it.
+
+PYTHON ?= python3
+VENV ?= build/venv
+DEMO_SECONDS ?= 60
+DATA ?=
+FUZZ_EXAMPLES ?= 5000
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOURCES := $(shell find tokstore tools -name '*.py' -o -name 'py.typed')
+TYPED := tokstore tools $(wildcard benchmarks) $(shell find spec -name '*.py')
+
+.PHONY: help demo test format lint types pytest verify vectors bench fuzz clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
+	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
+	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
+	@echo "make bench    print the measured table; DATA=folder names a corpus"
+	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make vectors  write the test vectors of spec/ anew"
+	@echo "make format   let ruff format and fix what it can"
+	@echo "make clean    remove build/ and caches"
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "tokstore needs Python 3.10 or newer; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.depends: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt hatchling
+	$(PIP) install --constraint constraints.txt --no-build-isolation ".[torch,tokenize,dev]"
+	@touch $@
+
+$(VENV)/.wheel: $(VENV)/.depends $(SOURCES) README.md LICENSE
+	@rm -rf build/dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir build/dist .
+	$(PIP) install --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+demo: $(VENV)/.wheel
+	@rm -rf build/demo
+	$(BIN)/tokstore demo --seconds $(DEMO_SECONDS) --out build/demo
+
+test: lint types pytest verify
+
+lint: $(VENV)/.depends
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.wheel
+	$(BIN)/mypy $(TYPED)
+
+# The `pytest` script, unlike `python -m pytest`, does not put this folder on the path: `import tokstore` finds the wheel.
+pytest: $(VENV)/.wheel
+	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(ARGS)
+
+verify: $(VENV)/.wheel
+	$(BIN)/python spec/vectors/make_order.py --verify
+	$(BIN)/python spec/vectors/make_vectors.py --verify
+
+vectors: $(VENV)/.wheel
+	$(BIN)/python spec/vectors/make_order.py
+	$(BIN)/python spec/vectors/make_vectors.py
+
+bench: $(VENV)/.wheel
+	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
+
+fuzz: $(VENV)/.wheel
+	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+format: $(VENV)/.depends
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,112 @@
+"""tokstore keeps tokenized training data small, and streams it to PyTorch shuffled and in an exact order.
+
+    import tokstore as ts
+
+    with ts.create("corpus", ts.Schema(tokens=ts.Tokens(50_257))) as w:
+        w.extend(tokens=[[17, 4, 4711], [12]])
+    store = ts.open("corpus")
+    data = ts.StreamingDataset(store, seq_len=2048, batch_size=8)
+
+The format is specified in ``spec/`` of the source; these names are all that is public.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tokstore._version import __version__
+from tokstore.errors import (
+    ChecksumError,
+    ColumnError,
+    ConflictError,
+    CorruptError,
+    ExistsError,
+    MissingFileError,
+    NotAStoreError,
+    TokstoreError,
+    TruncatedError,
+    UnsupportedError,
+    VersionError,
+)
+from tokstore.ragged import Ragged
+from tokstore.schema import Label, Schema, Score, Text, Tokens
+from tokstore.store import Store, VersionInfo, create
+from tokstore.store import open_store as open
+from tokstore.store import part_writer as writer
+from tokstore.verify import Report, verify
+from tokstore.view import View
+from tokstore.writer import Progress, Writer
+
+if TYPE_CHECKING:
+    from tokstore.loader import Batch, StreamingDataset
+
+__all__ = [
+    "Batch",
+    "ChecksumError",
+    "ColumnError",
+    "ConflictError",
+    "CorruptError",
+    "ExistsError",
+    "Label",
+    "MissingFileError",
+    "NotAStoreError",
+    "Progress",
+    "Ragged",
+    "Report",
+    "Schema",
+    "Score",
+    "Store",
+    "StreamingDataset",
+    "Text",
+    "Tokens",
+    "TokstoreError",
+    "TruncatedError",
+    "UnsupportedError",
+    "VersionError",
+    "VersionInfo",
+    "View",
+    "Writer",
+    "__version__",
+    "create",
+    "open",
+    "pack",
+    "verify",
+    "writer",
+]
+
+_LAZY = ("Batch", "StreamingDataset")
+
+
+def pack(source: Any, path: Any, **options: Any) -> Any:
+    """Turn text into a store: JSONL files, text files or folders, tokenized on the way.
+
+    The work is done by the conversion tools that the wheel carries; see ``tokstore_tools.pack.pack`` for the options.
+
+    Args:
+        source: A file, a folder, or several.
+        path: The store to create.
+        **options: ``tokenizer="tok.json"`` (``None`` for bytes), ``text="text"`` (field of a JSON line), ``level``, ``part``, …
+
+    Example:
+        >>> ts.pack("corpus.jsonl.zst", "corpus", tokenizer="tokenizer.json")  # doctest: +SKIP
+    """
+    from importlib.metadata import entry_points
+
+    found = [one for one in entry_points(group="tokstore.tools") if one.name == "pack"]
+    if not found:
+        raise UnsupportedError("the conversion tools are not installed", hint="install tokstore from its wheel")
+    return found[0].load()(source, path, **options)
+
+
+def __getattr__(name: str) -> Any:
+    """Bring in torch only for those who stream."""
+    if name in _LAZY:
+        from tokstore import loader
+
+        return getattr(loader, name)
+    raise AttributeError(f"module 'tokstore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the lazy names too."""
+    return sorted(set(globals()) | set(_LAZY))

@@ -1,0 +1,239 @@
+"""The codec of token ids: rank by frequency, then zstd (codecs.md 2).
+
+Ids become ranks through a `RankTable`, so that frequent tokens have small numbers whose bytes repeat; blocks of ranks compress against
+a dictionary of the same ranks, which lets small blocks reach the ratio of a whole file. Decoding is one zstd call and one
+table look-up per block.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.codecs.contract import PLAIN, ZSTD, ZSTD_DICTIONARY, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.codecs.leb128 import decode_leb128, encode_leb128
+from tokstore.errors import CorruptError
+from tokstore.format import MAX_DICTIONARY_BYTES, MAX_RANKS
+from tokstore.frames import Dictionary
+from tokstore.packed import decode_packed, encode_packed
+from tokstore.wire import unpack
+
+__all__ = ["RankTable", "TokenDecoder", "TokenEncoder", "rank_by_octave"]
+
+RAW_U16, RAW_U32, RANK_U16, RANK_LEB128, RANK_U24 = range(5)
+_FORMS: Final = frozenset(range(5))
+_PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
+_ESCAPE = 65_535
+_MOST_ESCAPES = 0.005
+_DENSE_IDS = 1 << 24
+_HEADER = struct.Struct("<II")
+Ids = NDArray[np.integer[Any]]
+
+
+def rank_by_octave(counts: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order ids by the octave of their count, ascending inside an octave (codecs.md 2.1).
+
+    Args:
+        counts: How often each id occurs, 1 or more.
+        ids: The ids, ascending.
+    """
+    octave = np.frexp(counts.astype(np.float64))[1]
+    return ids[np.argsort(-octave, kind="stable")]
+
+
+class RankTable:
+    """Ids by rank, with the dictionary that was made of these ranks (codecs.md 2.1).
+
+    Args:
+        ids: ``ids[r]`` is the id of rank r, all different.
+        dictionary: Raw content, or empty for none.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], dictionary: bytes = b"") -> None:
+        self.ids = ids
+        self.dictionary = Dictionary(dictionary) if dictionary else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a resident table takes, for caches that are bounded by bytes."""
+        return int(self.ids.nbytes) + (2 * len(self.dictionary.content) if self.dictionary else 0)
+
+    def encode(self) -> bytes:
+        """Return the content of the object."""
+        history = self.dictionary.content if self.dictionary else b""
+        return _HEADER.pack(len(self.ids), len(history)) + encode_packed(self.ids) + history
+
+    @classmethod
+    def decode(cls, content: bytes | memoryview, vocab_size: int) -> RankTable:
+        """Parse and check the content of the object."""
+        entries, dictionary_bytes = unpack(_HEADER, content)
+        if not 1 <= entries <= MAX_RANKS or dictionary_bytes > MAX_DICTIONARY_BYTES:
+            raise CorruptError(f"a rank table of {entries} ranks, {dictionary_bytes} bytes", rule="codecs.md 2.1")
+        ids, used = decode_packed(memoryview(content)[_HEADER.size :], entries)
+        if int(ids.min()) < 0 or int(ids.max()) >= vocab_size:
+            raise CorruptError(f"a rank table has ids outside 0 to {vocab_size - 1}", rule="codecs.md 2")
+        history = bytes(content[_HEADER.size + used :])
+        if len(history) != dictionary_bytes:
+            raise CorruptError(f"a dictionary has {len(history)} bytes, not {dictionary_bytes}", rule="codecs.md 2.1")
+        return cls(ids, history)
+
+
+class _Ranks:
+    """Look up the rank of ids, densely where ids are small enough, else by binary search."""
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self._entries = len(ids)
+        top = int(ids.max()) + 1
+        self._dense: NDArray[np.uint32] | None = None
+        if top <= _DENSE_IDS:
+            # An id without a rank gets the code K + id, as forms 3 and 4 have it.
+            self._dense = (np.arange(top, dtype=np.int64) + self._entries).astype(np.uint32)
+            self._dense[ids] = np.arange(self._entries, dtype=np.uint32)
+        self._order = np.argsort(ids, kind="stable")
+        self._sorted = ids[self._order]
+
+    def codes(self, values: Ids) -> NDArray[np.integer[Any]]:
+        """Return rank codes (codecs.md 2.2)."""
+        if self._dense is not None:
+            if int(values.max()) < len(self._dense):
+                return self._dense.take(values)
+            inside = values < len(self._dense)
+            codes = values.astype(np.int64) + self._entries
+            codes[inside] = self._dense.take(values[inside])
+            return codes
+        at = np.searchsorted(self._sorted, values).clip(max=self._entries - 1)
+        known = self._sorted[at] == values
+        return np.where(known, self._order[at], values.astype(np.int64) + self._entries)
+
+
+class TokenEncoder:
+    """Encode blocks of token ids at one level. Thread-safe.
+
+    Args:
+        vocab_size: Ids are below it.
+        table: Ranks and dictionary, or ``None`` for raw ids.
+        leb128: Prefer LEB128 ranks (level ``small``) to u16 ranks.
+        zstd_level: 1 to 22.
+    """
+
+    def __init__(self, vocab_size: int, table: RankTable | None, *, leb128: bool, zstd_level: int) -> None:
+        self.table = table
+        self._raw = (RAW_U16, np.dtype("<u2")) if vocab_size <= 1 << 16 else (RAW_U32, np.dtype("<u4"))
+        self._leb128, self._level = leb128, zstd_level
+        self._ranks = _Ranks(table.ids) if table else None
+
+    def code(self, values: Ids) -> tuple[bytes, int]:
+        """Return coded bytes and value form of one block."""
+        if self.table is None or self._ranks is None:
+            form, dtype = self._raw
+            return values.astype(dtype, copy=False).tobytes(), form
+        codes = self._ranks.codes(values)
+        if self._leb128:
+            return encode_leb128(codes), RANK_LEB128
+        top = int(codes.max())
+        if top < min(_ESCAPE, len(self.table)):
+            return codes.astype("<u2").tobytes(), RANK_U16
+        escaped = (codes >= _ESCAPE) | (codes >= len(self.table))
+        if np.count_nonzero(escaped) <= _MOST_ESCAPES * codes.size:
+            ranks = np.where(escaped, _ESCAPE, codes).astype("<u2")
+            return ranks.tobytes() + values[escaped].astype("<u4").tobytes(), RANK_U16
+        if top < 1 << 24:
+            return codes.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes(), RANK_U24
+        return encode_leb128(codes), RANK_LEB128
+
+    def encode(self, values: Ids) -> EncodedBlock:
+        """Encode one block of ids, 1 or more."""
+        coded, form = self.code(values)
+        return pack(coded, form, self._level, self.table.dictionary if self.table else None)
+
+
+class TokenDecoder:
+    """Decode blocks of token ids. Thread-safe.
+
+    Args:
+        vocab_size: Ids are below it.
+        table: The column's object, if it has one.
+    """
+
+    def __init__(self, vocab_size: int, table: RankTable | None) -> None:
+        self._vocab_size, self._table = vocab_size, table
+        self._ids = self._wide = None
+        if table is not None:
+            self._wide = table.ids
+            # Rank 65,535 is the escape and never looked up as an id; one extra item keeps the look-up in bounds.
+            padded = np.zeros(min(len(table.ids), _ESCAPE) + 1, np.int64)
+            padded[:-1] = table.ids[:_ESCAPE]
+            self._ids = padded.astype(np.int32 if vocab_size <= 1 << 31 else np.int64)
+
+    def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
+        """Decode one block into `out` (int32 or int64); see `BlockDecoder`."""
+        value_form, packing = split_form(form, _FORMS, _PACKINGS)
+        n = out.size
+        if value_form in (RAW_U16, RAW_U32):
+            dtype = np.dtype("<u2" if value_form == RAW_U16 else "<u4")
+            exact = n * dtype.itemsize
+            ids = np.frombuffer(unpack_coded(data, packing, exact, exact, self._dictionary), dtype)
+            self._check_ids(ids)
+            out[:] = ids
+            return
+        if self._ids is None or self._wide is None:
+            raise CorruptError("a block holds ranks, but its column has no rank table", rule="codecs.md 2.2")
+        if value_form == RANK_U16:
+            self._decode_u16(unpack_coded(data, packing, 2 * n, 6 * n, self._dictionary), out)
+        elif value_form == RANK_LEB128:
+            self._from_codes(decode_leb128(unpack_coded(data, packing, n, 5 * n, self._dictionary), n), out)
+        else:
+            raw = np.frombuffer(unpack_coded(data, packing, 3 * n, 3 * n, self._dictionary), np.uint8)
+            wide = np.zeros((n, 4), np.uint8)
+            wide[:, :3] = raw.reshape(n, 3)
+            self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
+
+    @property
+    def _dictionary(self) -> Dictionary | None:
+        return self._table.dictionary if self._table else None
+
+    def _decode_u16(self, coded: bytes | memoryview, out: NDArray[Any]) -> None:
+        """Decode value form 2."""
+        n = out.size
+        extra = len(coded) - 2 * n
+        table = self._ids
+        if extra % 4 or table is None:
+            raise CorruptError(f"{extra} bytes of escapes are no whole number of them", rule="codecs.md 2.2")
+        ranks = np.frombuffer(coded, "<u2", n)
+        largest = int(ranks.max())
+        # The look-up clips, so the escape lands on the extra last item; anything else out of range is refused first.
+        table.take(ranks, out=out, mode="clip") if table.dtype == out.dtype else np.copyto(out, table.take(ranks, mode="clip"))
+        if largest < len(table) - 1 and not extra:
+            return
+        escaped = np.flatnonzero(ranks == _ESCAPE)
+        if escaped.size != extra // 4:
+            raise CorruptError(f"{escaped.size} escapes, but {extra // 4} ids for them", rule="codecs.md 2.2")
+        if int(np.where(ranks == _ESCAPE, 0, ranks).max()) >= len(table) - 1:
+            raise CorruptError(f"a rank lies outside the table of {len(table) - 1}", rule="codecs.md 2.2")
+        ids = np.frombuffer(coded, "<u4", extra // 4, 2 * n)
+        self._check_ids(ids)
+        out[escaped] = ids
+
+    def _from_codes(self, codes: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Turn rank codes into ids (codecs.md 2.2)."""
+        table = self._wide
+        if table is None:
+            raise CorruptError("a block holds ranks, but its column has no rank table", rule="codecs.md 2.2")
+        largest = int(codes.max())
+        if largest < len(table):
+            np.copyto(out, table.take(codes), casting="same_kind")
+            return
+        ids = np.where(codes < len(table), table.take(codes, mode="clip"), codes - len(table))
+        self._check_ids(ids)
+        np.copyto(out, ids, casting="same_kind")
+
+    def _check_ids(self, ids: Ids) -> None:
+        """Refuse ids outside the vocabulary."""
+        if ids.size and int(ids.max()) >= self._vocab_size:
+            raise CorruptError(f"an id lies outside the vocabulary of {self._vocab_size}", rule="codecs.md 2")

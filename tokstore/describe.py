@@ -1,0 +1,215 @@
+"""What a version holds and what it costs, as facts for machines and as tables for people."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+
+from tokstore.format import FLAG_OBJECT
+from tokstore.pages import FIRST_FILE
+from tokstore.schema import Column, Tokens, UnknownType
+from tokstore.version import Version
+
+__all__ = ["describe_version", "version_html", "version_text"]
+
+_CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text"}
+_FORM_NAMES = {
+    1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
+    2: {0: "values", 1: "planes"},
+    3: {0: "UTF-8"},
+}
+_PACKING_NAMES = {0: "stored", 1: "zstd", 2: "zstd+dictionary"}
+
+
+def describe_version(version: Version, *, deep: bool) -> dict[str, Any]:
+    """Return the facts of a version as a dict that JSON can hold.
+
+    Args:
+        version: The open version.
+        deep: Open every data file for blocks, forms, tables and objects of each column. Without it only the root is used.
+    """
+    root = version.root
+    totals = root.totals
+    manifest = len(root.encode()[0]) + sum(
+        int(record[f"{name}_bytes"])
+        for record in root.pages
+        for name in ("page", "plan", "deletion")
+        if record[f"{name}_digest"].tobytes() not in root.inline
+    )
+    total = totals.data_bytes + totals.object_bytes + manifest
+    primary = root.schema.primary
+    tokens = totals.values if isinstance(primary.type, Tokens) else None
+    details = _details(version) if deep else {}
+    return {
+        "store": root.store_id.hex(),
+        "format": "1.0",
+        "version": root.version,
+        "created_ms": root.created_ms,
+        "samples": totals.samples,
+        "shards": totals.shards,
+        "tokens": tokens,
+        "bits_per_token": 8 * total / tokens if tokens else None,
+        "bytes": {
+            "data": totals.data_bytes,
+            "objects": totals.object_bytes,
+            "manifest": manifest,
+            "total": total,
+        },
+        "columns": [_column(version, column, details.get(column.column_id)) for column in root.schema.columns],
+        "attachments": {name: {"stored_bytes": n, "bytes": m} for name, (_, n, m) in root.attachments.items()},
+        "tags": dict(root.tags),
+    }
+
+
+def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the facts of one column."""
+    totals = version.root.columns.get(column.column_id)
+    kind = column.type
+    made: dict[str, Any] = {"id": column.column_id, "name": column.name, "type": repr(kind), "level": column.level}
+    made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codec]
+    if totals is not None:
+        low, high = totals.span or (None, None)
+        made |= {
+            "values": totals.values,
+            "block_bytes": totals.stored_bytes,
+            "bits_per_value": 8 * totals.stored_bytes / totals.values if totals.values else None,
+            "missing": totals.missing,
+            "nan": totals.nans,
+            "min": _plain(low),
+            "max": _plain(high),
+        }
+    if detail is not None:
+        made |= detail
+        made["total_bytes"] = detail["section_bytes"] + detail["object_bytes"] + made.get("block_bytes", 0)
+    return made
+
+
+def _plain(value: Any) -> Any:
+    """Return a number as JSON has it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if value is None or isinstance(value, int) or np.isfinite(value) else str(value)
+
+
+def _details(version: Version) -> dict[int, dict[str, Any]]:
+    """Open every file, and sum up what its entries say of each column."""
+    columns = {column.column_id: column for column in version.root.schema.columns}
+    found: dict[int, dict[str, Any]] = {
+        one: {"blocks": 0, "section_bytes": 0, "object_bytes": 0, "forms": {}} for one in columns
+    }
+    objects: set[tuple[int, bytes]] = set()
+    for number in range(len(version.root.pages)):
+        (page,) = version.pages([number])
+        used = {
+            int(where) - FIRST_FILE
+            for placement in page.columns.values()
+            for where in placement.where.tolist()
+            if where >= FIRST_FILE
+        }
+        for file_number in sorted(used):
+            file = version.file_by_number(page, file_number)
+            for entry in file.entries:
+                one = int(entry["column_id"])
+                if one not in columns:
+                    continue
+                detail = found[one]
+                detail["blocks"] += int(entry["blocks"])
+                # Tables and rows sections are there twice (format.md 4.10).
+                detail["section_bytes"] += 2 * (int(entry["table_bytes"]) + int(entry["rows_bytes"]))
+                ref = file.object_of(one) if int(entry["flags"]) & FLAG_OBJECT else None
+                if ref is not None and ((one, ref.digest) not in objects or ref.offset is not None):
+                    objects.add((one, ref.digest))
+                    detail["object_bytes"] += ref.stored_bytes
+                if not isinstance(columns[one].type, UnknownType):
+                    _count_forms(detail["forms"], int(entry["codec"]), file.table(one, columns[one].type).forms)
+    return found
+
+
+def _count_forms(counts: dict[str, int], codec: int, forms: Any) -> None:
+    """Count how blocks are coded, by name."""
+    numbers, amounts = np.unique(forms, return_counts=True)
+    for form, amount in zip(numbers.tolist(), amounts.tolist(), strict=True):
+        value_form = _FORM_NAMES.get(codec, {}).get(form & 15, str(form & 15))
+        name = f"{value_form}, {_PACKING_NAMES.get(form >> 4, '?')}"
+        counts[name] = counts.get(name, 0) + amount
+
+
+def count_text(value: int) -> str:
+    """Return a count with thin groups, such as ``8 600 020``.
+
+    Example:
+        >>> count_text(8600020)
+        '8,600,020'
+    """
+    return f"{value:,}"
+
+
+def bytes_text(nbytes: int) -> str:
+    """Return a size for people.
+
+    Example:
+        >>> bytes_text(9_139_000)
+        '9.1 MB'
+    """
+    size, unit = float(nbytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):  # noqa: B007 - the last one is used
+        if size < 999.5 or unit == "PB":
+            break
+        size /= 1000
+    return f"{nbytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def _rows(facts: dict[str, Any]) -> tuple[str, list[list[str]]]:
+    """Return the heading and the table rows of a version."""
+    heading = f"version {facts['version']} · {count_text(facts['samples'])} samples"
+    if facts["tokens"] is not None:
+        heading += f" · {count_text(facts['tokens'])} tokens"
+    heading += f" · {count_text(facts['shards'])} shard{'' if facts['shards'] == 1 else 's'}"
+    heading += f" · {bytes_text(facts['bytes']['total'])}"
+    if facts["bits_per_token"] is not None:
+        heading += f" · {facts['bits_per_token']:.2f} bits/token"
+    rows = [["column", "type", "values", "bytes", "bits/value", "range", "missing"]]
+    for one in facts["columns"]:
+        bits = one.get("bits_per_value")
+        low, high = one.get("min"), one.get("max")
+        rows.append(
+            [
+                one["name"],
+                one["type"],
+                count_text(one.get("values", 0)),
+                bytes_text(one.get("block_bytes", 0)),
+                "" if bits is None else f"{bits:.2f}",
+                "" if low is None else f"{low:.6g} … {high:.6g}" if not isinstance(low, str) else f"{low} … {high}",
+                count_text(one["missing"]) if one.get("missing") else "",
+            ]
+        )
+    return heading, rows
+
+
+def version_text(path: str, facts: dict[str, Any]) -> str:
+    """Return a table for terminals."""
+    heading, rows = _rows(facts)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    right = (2, 3, 4, 6)
+    lines = [
+        "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join([f"{path}: {heading}", *(f"  {line.rstrip()}" for line in lines)])
+
+
+def version_html(path: str, facts: dict[str, Any]) -> str:
+    """Return a table for notebooks."""
+    heading, rows = _rows(facts)
+    cells = ["".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) for tag, row in _tagged(rows)]
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<div><b>{html.escape(path)}</b>: {html.escape(heading)}<table>{body}</table></div>"
+
+
+def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
+    """Pair the first row with heading cells and the others with data cells."""
+    return [("th" if i == 0 else "td", row) for i, row in enumerate(rows)]
+
+

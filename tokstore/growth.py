@@ -1,0 +1,252 @@
+"""New shards -> the next version: pages grow, totals add up, staged parts join (format.md 8.6, 9).
+
+Functions from a root to the draft of the next one, so that a writer who lost a race applies the same function to the winner's root.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tokstore.errors import ConflictError, CorruptError
+from tokstore.format import (
+    HAS_DELETIONS,
+    MAX_PAGE_BYTES,
+    MAX_PAGE_SHARDS,
+    MAX_SAMPLE_ID,
+    PAGE_RECORD,
+    PART_MAGIC,
+    unwrap,
+    verify_checksum,
+    wrap,
+)
+from tokstore.manifest import ColumnTotals, Root, Totals
+from tokstore.pages import Page, Plan, join_ranges
+from tokstore.schema import Column, Schema
+from tokstore.wire import checksum, decode_metadata, digest, encode_metadata
+
+__all__ = ["NewShards", "Part", "append_shards"]
+
+ReadPart = Callable[[Any, str], bytes]
+"""Returns the bytes of a page or plan that is not in the root, from its record and its name."""
+
+_PART_KEYS = frozenset(range(1, 7))
+
+
+@dataclass(frozen=True)
+class NewShards:
+    """Shards that were written and are in no version yet.
+
+    Attributes:
+        page: Their page; sample ids count from 0.
+        plan: Their spans.
+        schema: The schema they were written with.
+        objects: Objects they named that the store did not have, with their bytes at rest.
+        current: Rank tables that later shards may share, by column id.
+    """
+
+    page: Page
+    plan: Plan
+    schema: Schema
+    new_object_bytes: int = 0
+    current: dict[int, tuple[bytes, int]] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return int(self.page.samples.sum())
+
+
+def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
+    """Return the draft of the version that has new shards after those of `root`.
+
+    Raises:
+        ConflictError: The schema changed in what was written, or the store has a new column that must not be missing.
+    """
+    _check_schema(root.schema, new)
+    samples = new.samples
+    next_id = root.next_sample_id + samples
+    if next_id > MAX_SAMPLE_ID:
+        raise ConflictError("the store has no sample ids left", rule="format.md 7.2")
+    page = new.page.with_ids_from(root.next_sample_id)
+    known = {column.column_id for column in root.schema.columns}
+    page = replace(page, columns={one: p for one, p in page.columns.items() if one in known})
+    plan = new.plan
+    records, inline = list(root.pages), dict(root.inline)
+    if records and _has_room(records[-1], page):
+        last = records[-1]
+        old_page = Page.decode(read(last, "page"), root.schema)
+        old_plan = Plan.decode(read(last, "plan"), old_page.shards)
+        joined = old_page.join(page, root.schema), old_plan.join(plan)
+        # A page at its limit of bytes stays as it is, and the new shards begin another one.
+        if len(joined[0].encode(root.schema)) <= MAX_PAGE_BYTES:
+            page, plan = joined
+            inline.pop(last["page_digest"].tobytes(), None)
+            inline.pop(last["plan_digest"].tobytes(), None)
+            records.pop()
+    for one, its_plan in _split(page, plan, root.schema):
+        record, parts = _record(one, its_plan, root.schema)
+        records.append(record)
+        inline.update(parts)
+    pages = np.array(records, PAGE_RECORD) if records else np.zeros(0, PAGE_RECORD)
+    t = root.totals
+    totals = Totals(
+        t.samples + samples,
+        t.shards + new.page.shards,
+        t.values + int(new.plan.spans.values.sum()),
+        t.data_bytes + int(new.page.file_bytes.sum()),
+        t.object_bytes + new.new_object_bytes,
+    )
+    return root.next(
+        "append",
+        pages=pages,
+        inline=inline,
+        totals=totals,
+        columns=_add_totals(root.columns, new, known),
+        next_sample_id=next_id,
+        samples_added=samples,
+        current_objects=root.current_objects | (new.current or {}),
+    )
+
+
+def _has_room(record: Any, page: Page) -> bool:
+    """Tell whether shards may join the last page."""
+    # A page with deletions stays alone: its deletions count its shards and spans.
+    return not int(record["flags"]) & HAS_DELETIONS and int(record["shards"]) + page.shards <= MAX_PAGE_SHARDS
+
+
+def _check_schema(schema: Schema, new: NewShards) -> None:
+    """Refuse to append what the newest schema cannot take."""
+    written = {column.column_id: column for column in new.schema.columns}
+    for column in schema.columns:
+        mine = written.get(column.column_id)
+        if mine is None and not column.type.optional:
+            raise ConflictError(
+                f"column {column.name!r} was added meanwhile and must not be missing",
+                rule="format.md 9",
+                hint="open the store again and append once more",
+            )
+        if mine is not None and mine.type != column.type:
+            raise ConflictError(f"column {column.name!r} changed its type meanwhile", rule="format.md 9")
+
+
+def _split(page: Page, plan: Plan, schema: Schema) -> list[tuple[Page, Plan]]:
+    """Cut a page until every part keeps the limits."""
+    if page.shards <= MAX_PAGE_SHARDS and len(page.encode(schema)) <= MAX_PAGE_BYTES:
+        return [(page, plan)] if page.shards else []
+    half = min(MAX_PAGE_SHARDS, (page.shards + 1) // 2)
+    if half == page.shards:
+        raise ConflictError("one shard has too many columns for a page", rule="format.md 11")
+    parts = ((0, half), (half, page.shards))
+    return [one for a, b in parts for one in _split(page.slice(a, b, schema), plan.slice(a, b), schema)]
+
+
+def _record(page: Page, plan: Plan, schema: Schema) -> tuple[Any, dict[bytes, bytes]]:
+    """Return the page record and the bytes of page and plan by digest."""
+    page_data, plan_data = page.encode(schema), plan.encode()
+    record = np.zeros((), PAGE_RECORD)
+    record["page_digest"], record["plan_digest"] = np.void(digest(page_data)), np.void(digest(plan_data))
+    record["page_bytes"], record["plan_bytes"] = len(page_data), len(plan_data)
+    record["samples"], record["values"] = int(page.samples.sum()), int(plan.spans.values.sum())
+    if len(page.id_first):
+        record["first_sample_id"] = int(page.id_first.min())
+        record["last_sample_id"] = int((page.id_first + page.id_samples).max()) - 1
+    record["shards"], record["spans"] = page.shards, len(plan.spans.values)
+    return record, {digest(page_data): page_data, digest(plan_data): plan_data}
+
+
+def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -> dict[int, ColumnTotals]:
+    """Add what new shards have of every column to the totals."""
+    result = dict(old)
+    for one, p in new.page.columns.items():
+        if one not in known:
+            continue
+        before = result.get(one, ColumnTotals())
+        result[one] = ColumnTotals(
+            before.values + int(p.values.sum()),
+            before.stored_bytes + int(p.stored_bytes.sum()),
+            join_ranges([before.span, *(p.ranges or ())]),
+            before.missing + (0 if p.missing is None else int(p.missing.sum())),
+            before.nans + (0 if p.nans is None else int(p.nans.sum())),
+        )
+    for one in known - set(new.page.columns):
+        before = result.get(one, ColumnTotals())
+        result[one] = replace(before, missing=before.missing + new.samples)
+    return result
+
+
+@dataclass(frozen=True)
+class Part:
+    """A staged part (format.md 8.6)."""
+
+    nonce: bytes
+    base_version: int
+    shards: NewShards
+
+    @classmethod
+    def of(cls, shards: NewShards, base_version: int) -> Part:
+        """Make a part of new shards."""
+        return cls(secrets.token_bytes(16), base_version, shards)
+
+    def encode(self) -> bytes:
+        """Return the bytes of the file."""
+        new = self.shards
+        totals = _add_totals({}, new, {column.column_id for column in new.schema.columns})
+        content: dict[int, object] = {
+            1: self.nonce,
+            2: self.base_version,
+            3: new.page.encode(new.schema),
+            4: new.plan.encode(),
+            5: {
+                one: {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
+                for one, t in sorted(totals.items())
+            },
+            6: new.schema.records(),
+        }
+        framed = wrap(PART_MAGIC, encode_metadata(content))
+        return framed + checksum(framed).to_bytes(8, "little")
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> Part:
+        """Parse and check a part."""
+        if len(data) < 32:
+            raise CorruptError("a part is shorter than its frame", rule="format.md 8.6")
+        expected = int.from_bytes(data[-8:], "little")
+        verify_checksum(data[:-8], expected, 0, "part", 0)
+        raw = decode_metadata(unwrap(PART_MAGIC, data[:-8]), _PART_KEYS)
+        if set(raw) != _PART_KEYS:
+            raise CorruptError("a part lacks a key", rule="format.md 8.6")
+        schema = Schema.from_records(raw[6])
+        page = Page.decode(raw[3], schema)
+        plan = Plan.decode(raw[4], page.shards)
+        return cls(raw[1], raw[2], NewShards(page, plan, schema))
+
+
+def join_new(each: Sequence[NewShards]) -> NewShards:
+    """Return the shards of several writers, one after another."""
+    joined = each[0]
+    for one in each[1:]:
+        if one.schema.columns != joined.schema.columns and not _same_columns(one.schema, joined.schema):
+            raise ConflictError("parts were written with different schemas", rule="format.md 8.6")
+        page = joined.page.join(one.page, joined.schema)
+        joined = NewShards(
+            page,
+            joined.plan.join(one.plan),
+            joined.schema,
+            joined.new_object_bytes + one.new_object_bytes,
+            (joined.current or {}) | (one.current or {}),
+        )
+    return joined
+
+
+def _same_columns(a: Schema, b: Schema) -> bool:
+    """Tell whether two schemas have the same columns, levels aside."""
+
+    def bare(columns: Sequence[Column]) -> list[tuple[int, object]]:
+        return [(column.column_id, column.type) for column in columns]
+
+    return bare(a.columns) == bare(b.columns)

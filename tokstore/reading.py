@@ -1,0 +1,245 @@
+"""Rows of shards -> arrays: which blocks are needed, one trip for all of them, decoded straight to where they belong.
+
+Runs of rows are decoded block by block into the result. Scattered rows are gathered from each block in turn, so that memory is the result
+plus one block, however many rows are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.block import BlockTable, ColumnRows
+from tokstore.codecs.contract import BlockDecoder
+from tokstore.packed import Ints
+from tokstore.ragged import ragged_index
+from tokstore.schema import Column, Tokens
+from tokstore.shard import DataFile
+from tokstore.storage import Range
+from tokstore.version import ShardRows, Version
+
+__all__ = ["read_lengths", "read_rows", "result_dtype"]
+
+_TRIP_BYTES = 64 << 20
+
+
+def result_dtype(column: Column) -> np.dtype[Any]:
+    """Return the dtype that values of a column are decoded to: int32 for tokens, int64 above 2**31 ids."""
+    kind = column.type
+    if isinstance(kind, Tokens):
+        return np.dtype(np.int32 if kind.vocab_size <= 1 << 31 else np.int64)
+    return kind.dtype
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The rows of one shard that are wanted of one column.
+
+    Attributes:
+        v0, v1: First value of every row in the file, and the end of its last one.
+        out: Where the first value of every row goes.
+    """
+
+    file: DataFile
+    column: Column
+    table: BlockTable
+    decoder: BlockDecoder
+    v0: Ints
+    v1: Ints
+    out: Ints
+    target: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One block that has to be decoded for a piece: its number and the rows of the piece that it touches."""
+
+    piece: _Piece
+    block: int
+    first: int
+    stop: int
+
+
+def read_rows(
+    version: Version,
+    columns: Sequence[Column],
+    groups: Sequence[ShardRows],
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    pool: Executor | None = None,
+) -> dict[str, ColumnRows]:
+    """Read rows of shards.
+
+    Args:
+        version: Where they are.
+        columns: What is wanted of them.
+        groups: Ascending rows, shard by shard, as `Version.locate` gives them.
+        start: First value of every row that is wanted, for ragged columns.
+        stop: End of the values of every row that are wanted; ``None`` for all.
+        pool: Threads to decode on; without it the caller's thread decodes.
+    """
+    version.open_files([(group.page, group.shard) for group in groups], columns)
+    result, jobs = {}, []
+    for column in columns:
+        rows, pieces = _plan_column(version, column, groups, start, stop)
+        result[column.name] = rows
+        jobs += [job for piece in pieces for job in _jobs(piece)]
+    _run(version, jobs, pool)
+    return result
+
+
+def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
+    """Return the values per row of a ragged column without decoding any."""
+    version.open_files([(group.page, group.shard) for group in groups], [column])
+    parts = [_intervals(version, column, group, 0, None)[:2] for group in groups]
+    return np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1 in parts)])
+
+
+def _intervals(
+    version: Version, column: Column, group: ShardRows, start: int, stop: int | None
+) -> tuple[Ints, Ints, NDArray[np.bool_] | None, DataFile | None, bytes | None]:
+    """Return where the values of rows lie in their file, and which rows are there."""
+    place = version.place_of(group.page, group.shard, column)
+    count = len(group.rows)
+    if place.file is None:
+        present = place.constant is not None
+        v0 = np.zeros(count, np.int64)
+        return v0, v0, np.full(count, present), None, place.constant
+    place.file.check_column(column.column_id, column.type)
+    section = place.file.rows(column.column_id)
+    rows = group.rows + place.first_row
+    valid = None if section.valid is None else section.valid[rows]
+    if section.starts is None:
+        return rows, rows + 1, valid, place.file, None
+    v0, v1 = section.starts[rows], section.starts[rows + 1]
+    if start or stop is not None:
+        end = v1 if stop is None else np.minimum(v0 + stop, v1)
+        v0 = np.minimum(v0 + start, v1)
+        v1 = np.maximum(v0, end)
+    return v0, v1, valid, place.file, None
+
+
+def _plan_column(
+    version: Version, column: Column, groups: Sequence[ShardRows], start: int, stop: int | None
+) -> tuple[ColumnRows, list[_Piece]]:
+    """Make room for the rows of one column and say what has to be decoded into it."""
+    kind = column.type
+    found = [_intervals(version, column, group, start, stop) for group in groups]
+    rows = sum(len(group.rows) for group in groups)
+    lengths = None
+    if kind.ragged:
+        lengths = np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1, *_ in found)])
+        outs = np.cumsum(lengths) - lengths
+        values = np.empty(int(lengths.sum()), result_dtype(column))
+    else:
+        outs = np.arange(rows)
+        values = np.zeros(rows, result_dtype(column))
+    valid = np.ones(rows, bool) if kind.optional or any(file is None for *_, file, _ in found) else None
+    pieces, at = [], 0
+    for v0, v1, here, file, constant in found:
+        part = slice(at, at + len(v0))
+        at += len(v0)
+        if here is not None and valid is not None:
+            valid[part] = here
+        if constant is not None:
+            values[part] = np.frombuffer(constant, kind.dtype)[0]
+        elif file is not None:
+            table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
+            pieces.append(_Piece(file, column, table, decoder, v0, v1, outs[part], values))
+    return ColumnRows(values, lengths, valid), pieces
+
+
+def _jobs(piece: _Piece) -> list[_Job]:
+    """Return the blocks of a piece that hold wanted values, with the rows that each one touches."""
+    starts = piece.table.value_starts
+    full = np.flatnonzero(piece.v1 > piece.v0)
+    if not len(full):
+        return []
+    v0, v1 = piece.v0[full], piece.v1[full]
+    first = np.searchsorted(starts, v0, side="right") - 1
+    last = np.searchsorted(starts, v1, side="left")
+    edges = np.zeros(len(starts) + 1, np.int64)
+    np.add.at(edges, first, 1)
+    np.add.at(edges, last, -1)
+    blocks = np.flatnonzero(np.cumsum(edges))
+    low = full[np.searchsorted(v1, starts[blocks], side="right")]
+    high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
+    triples = zip(blocks.tolist(), low.tolist(), high.tolist(), strict=True)
+    return [_Job(piece, block, a, b) for block, a, b in triples]
+
+
+def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
+    """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
+    at = 0
+    while at < len(jobs):
+        ranges: list[Range] = []
+        wanted: list[_Job] = []
+        held, stop = 0, at
+        while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
+            job = jobs[stop]
+            stop += 1
+            kept = version.blocks.get(_key(job))
+            if kept is not None:
+                _place(job, kept)
+                continue
+            nbytes = int(job.piece.table.stored_bytes[job.block])
+            ranges.append((job.piece.file.place.path, int(job.piece.table.offsets[job.block]), nbytes))
+            wanted.append(job)
+            held += nbytes
+        at = stop
+        if not ranges:
+            continue
+        read = version.storage.read_ranges(ranges)
+        pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
+        if pool is None or len(pairs) < 4:
+            for job, data in pairs:
+                _decode(version, job, data)
+        else:
+            for _ in pool.map(lambda pair: _decode(version, *pair), pairs):
+                pass
+
+
+def _key(job: _Job) -> tuple[bytes, int, int]:
+    """Return the name of a decoded block in the cache."""
+    return job.piece.file.place.file_id, job.piece.column.column_id, job.block
+
+
+def _decode(version: Version, job: _Job, data: memoryview) -> None:
+    """Decode one block: straight into the result if all of it is wanted in one run, else beside it."""
+    piece, table = job.piece, job.piece.table
+    start, end = int(table.value_starts[job.block]), int(table.value_starts[job.block + 1])
+    first, last = int(piece.v0[job.first]), int(piece.v1[job.stop - 1])
+    out = int(piece.out[job.first]) + start - first
+    column_id = piece.column.column_id
+    # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
+    run = int(piece.out[job.stop - 1]) + last - int(piece.v0[job.stop - 1]) - int(piece.out[job.first]) == last - first
+    if first <= start and last >= end and run:
+        piece.file.decode_block(column_id, table, piece.decoder, job.block, data, piece.target[out : out + end - start])
+        return
+    decoded = np.empty(end - start, piece.target.dtype)
+    piece.file.decode_block(column_id, table, piece.decoder, job.block, data, decoded)
+    version.blocks.put(_key(job), decoded)
+    _place(job, decoded)
+
+
+def _place(job: _Job, decoded: NDArray[Any]) -> None:
+    """Copy the wanted values of a decoded block into the result."""
+    piece = job.piece
+    start = int(piece.table.value_starts[job.block])
+    rows = slice(job.first, job.stop)
+    v0, v1 = piece.v0[rows], piece.v1[rows]
+    a, b = np.maximum(v0, start), np.minimum(v1, start + len(decoded))
+    b = np.maximum(a, b)
+    out = piece.out[rows] + (a - v0)
+    if len(v0) == 1 or int(out[-1]) - int(out[0]) == int(a[-1]) - int(a[0]) == int((b - a)[:-1].sum()):
+        # One run in the block is one run in the result.
+        count = int((b - a).sum())
+        piece.target[int(out[0]) : int(out[0]) + count] = decoded[int(a[0]) - start : int(a[0]) - start + count]
+        return
+    piece.target[ragged_index(out, b - a)] = decoded[ragged_index(a - start, b - a)]

@@ -1,0 +1,316 @@
+"""Read one data file: header, footer, index, tables, rows sections, blocks (format.md 4).
+
+A `DataFile` knows no storage. It says which ranges it wants and takes their bytes, so that whoever reads many files can fetch all of
+them in one round trip. Sections are parsed when first asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore import frames
+from tokstore.block import BlockTable, check_entry, unpack_bits
+from tokstore.codecs.contract import BlockDecoder
+from tokstore.errors import ChecksumError, ColumnError, CorruptError, TokstoreError
+from tokstore.format import (
+    COLUMN_ENTRY,
+    EMBEDDED,
+    FLAG_OBJECT,
+    FLAG_OPTIONAL,
+    FLAG_RAGGED,
+    FLAG_ROWS_ZSTD,
+    FLAG_TABLE_ZSTD,
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    MAX_OBJECT_BYTES,
+    MAX_SECTION_BYTES,
+    OBJECT_ENTRY,
+    Footer,
+    Header,
+    IndexHeader,
+    records_from,
+    verify_checksum,
+)
+from tokstore.packed import Ints, PackedReader
+from tokstore.schema import ColumnType, Schema
+from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, place_seed
+
+__all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
+
+_METADATA_KEYS = frozenset({1, 2, 3, 4, 5})
+_KNOWN_FLAGS = (1 << 6) - 1
+
+
+@dataclass(frozen=True)
+class FilePlace:
+    """Where a data file is and what its parent says of it."""
+
+    path: str
+    file_id: bytes
+    file_bytes: int
+    tail_offset: int
+    index_offset: int
+    index_checksum: int
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """An object that a file names: embedded at `offset`, or in the store's objects where that is ``None``."""
+
+    digest: bytes
+    kind: int
+    stored_bytes: int
+    content_bytes: int
+    offset: int | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows section of a column (format.md 4.4).
+
+    Attributes:
+        starts: First value of every row, with the number of values at the end; ``None`` where every row has one value.
+        valid: Presence per row; ``None`` where nothing may be missing.
+    """
+
+    starts: Ints | None
+    valid: NDArray[np.bool_] | None
+
+
+def file_path(file_id: bytes) -> str:
+    """Return where a data file lies in a store (format.md 3)."""
+    name = file_id.hex()
+    return f"data/{name[:2]}/{name}.tok"
+
+
+class DataFile:
+    """An open data file.
+
+    Args:
+        place: Where it is.
+        header: Its first 64 bytes.
+        tail: Bytes from `place.tail_offset` to the footer.
+
+    Raises:
+        CorruptError: Header or index break the spec, or are not those that the parent named.
+        UnsupportedError: A newer format or an unknown required feature.
+    """
+
+    def __init__(self, place: FilePlace, header: bytes | memoryview, tail: memoryview) -> None:
+        self.place = place
+        self._tail = tail
+        self._tables: dict[int, BlockTable] = {}
+        self._rows: dict[int, Rows] = {}
+        try:
+            self.header = Header.decode(header)
+            if self.header.file_id != place.file_id:
+                raise CorruptError("the file id is not the one that its page names", offset=24, rule="format.md 4.2")
+            self._parse_index()
+        except TokstoreError as error:
+            raise self._at(error) from error
+
+    @classmethod
+    def ranges(cls, place: FilePlace) -> list[tuple[str, int, int]]:
+        """Return the two ranges that opening a file takes: its header and its tail."""
+        end = place.file_bytes - FOOTER_BYTES
+        return [(place.path, 0, HEADER_BYTES), (place.path, place.tail_offset, end - place.tail_offset)]
+
+    @classmethod
+    def place_alone(cls, path: str, file_bytes: int, header: bytes | memoryview, footer: bytes | memoryview) -> FilePlace:
+        """Return the place of a file that is opened without a page."""
+        try:
+            file_id = Header.decode(header).file_id
+            foot = Footer.decode(footer, file_bytes)
+        except TokstoreError as error:
+            raise type(error)(
+                error.message, path=path, offset=error.offset, rule=error.rule, hint=error.hint
+            ) from error
+        return FilePlace(path, file_id, file_bytes, foot.tail_offset, foot.index_offset, foot.index_checksum)
+
+    def _at(self, error: TokstoreError) -> TokstoreError:
+        """Add the path to an error that has none."""
+        if error.path is not None:
+            return error
+        return type(error)(error.message, path=self.place.path, offset=error.offset, rule=error.rule, hint=error.hint)
+
+    def _parse_index(self) -> None:
+        place = self.place
+        start = place.index_offset - place.tail_offset
+        index = self._tail[start:]
+        seed = place_seed(place.file_id, *INDEX_PLACE)
+        verify_checksum(index, place.index_checksum, seed, "index", place.index_offset)
+        head = IndexHeader.decode(index)
+        self.rows_count = head.rows
+        self.entries = records_from(index, COLUMN_ENTRY, head.columns, IndexHeader.BYTES)
+        at = IndexHeader.BYTES + head.columns * COLUMN_ENTRY.itemsize
+        raw_objects = records_from(index, OBJECT_ENTRY, head.objects, at)
+        at += head.objects * OBJECT_ENTRY.itemsize
+        self.metadata: dict[int, Any] = decode_metadata(index[at:], _METADATA_KEYS)
+        ids = self.entries["column_id"].astype(np.int64)
+        if (np.diff(ids) <= 0).any() or (ids == 2**32 - 1).any():
+            raise CorruptError("column ids of the index are not ascending", rule="format.md 4.6")
+        self._numbers = {int(one): i for i, one in enumerate(ids)}
+        if (self.entries["rows"] != head.rows).any() or (self.entries["flags"] > _KNOWN_FLAGS).any():
+            raise CorruptError("a column entry has other rows or reserved flags", rule="format.md 4.7")
+        self.objects = [self._object(one) for one in raw_objects]
+        self._check_parts()
+        # What the parsed sections will take: nine numbers per block, nine bytes per row.
+        self.nbytes = len(self._tail) + 72 * int(self.entries["blocks"].sum()) + 9 * head.rows * head.columns
+
+    def _object(self, raw: Any) -> ObjectRef:
+        flags, stored, content = int(raw["flags"]), int(raw["stored_bytes"]), int(raw["content_bytes"])
+        if flags > EMBEDDED or content > MAX_OBJECT_BYTES or stored > MAX_OBJECT_BYTES + 1024:
+            raise CorruptError("an object entry has reserved flags or is too large", rule="format.md 4.8")
+        offset = int(raw["offset"])
+        if not flags and offset:
+            raise CorruptError("an object that is not embedded has an offset", rule="format.md 4.8")
+        return ObjectRef(raw["digest"].tobytes(), int(raw["kind"]), stored, content, offset if flags else None)
+
+    def _check_parts(self) -> None:
+        """Check that objects, tables and rows sections fill the tail without holes or overlaps."""
+        e = self.entries
+        parts = [(one.offset, one.stored_bytes) for one in self.objects if one.offset is not None]
+        parts += zip(e["table_offset"].tolist(), e["table_bytes"].tolist(), strict=True)
+        parts += [(a, n) for a, n in zip(e["rows_offset"].tolist(), e["rows_bytes"].tolist(), strict=True) if a or n]
+        at = self.place.tail_offset
+        for offset, nbytes in sorted(parts):
+            if offset != at:
+                raise CorruptError("parts of the tail overlap or leave a hole", offset=offset, rule="format.md 4.1")
+            at += nbytes
+        if at != self.place.index_offset:
+            raise CorruptError("parts of the tail do not end where the index begins", offset=at, rule="format.md 4.1")
+        content = [int(e[key].max()) for key in ("table_content_bytes", "rows_content_bytes") if len(e)]
+        if any(nbytes > MAX_SECTION_BYTES for nbytes in content):
+            raise CorruptError("a table or rows section is too large", rule="format.md 11")
+
+    @property
+    def schema(self) -> Schema:
+        """The schema that the file itself carries."""
+        return Schema.from_records(self.metadata.get(1, []))
+
+    def has(self, column_id: int) -> bool:
+        """Tell whether the file holds a column."""
+        return column_id in self._numbers
+
+    def entry(self, column_id: int) -> Any:
+        """Return the column entry (`COLUMN_ENTRY`)."""
+        number = self._numbers.get(column_id)
+        if number is None:
+            raise ColumnError(
+                f"the file does not hold column {column_id}, though it should", path=self.place.path, rule="format.md 8.3"
+            )
+        return self.entries[number]
+
+    def object_of(self, column_id: int) -> ObjectRef | None:
+        """Return the object that the codec of a column needs."""
+        entry = self.entry(column_id)
+        if not int(entry["flags"]) & FLAG_OBJECT:
+            return None
+        number = int(entry["object"])
+        if number >= len(self.objects):
+            raise CorruptError(f"object {number} of {len(self.objects)}", path=self.place.path, rule="format.md 4.7")
+        return self.objects[number]
+
+    def embedded(self, one: ObjectRef) -> memoryview:
+        """Return the bytes of an embedded object."""
+        start = (one.offset or 0) - self.place.tail_offset
+        return self._tail[start : start + one.stored_bytes]
+
+    def _section(self, entry: Any, name: str, block: int, zstd: int) -> bytes | memoryview:
+        """Return a verified, decompressed section of a column."""
+        offset, nbytes = int(entry[f"{name}_offset"]), int(entry[f"{name}_bytes"])
+        content_bytes = int(entry[f"{name}_content_bytes"])
+        start = offset - self.place.tail_offset
+        data = self._tail[start : start + nbytes]
+        seed = place_seed(self.place.file_id, int(entry["column_id"]), block)
+        what = "table" if name == "table" else "rows section"
+        verify_checksum(data, int(entry[f"{name}_checksum"]), seed, what, offset)
+        if int(entry["flags"]) & zstd:
+            return frames.decompress(data, least=content_bytes, most=content_bytes)
+        if nbytes != content_bytes:
+            raise CorruptError(f"a {what} of {nbytes} bytes should have {content_bytes}", offset=offset)
+        return data
+
+    def table(self, column_id: int, kind: ColumnType) -> BlockTable:
+        """Return the table of a column, parsed once."""
+        found = self._tables.get(column_id)
+        if found is None:
+            entry = self.entry(column_id)
+            try:
+                found = BlockTable.decode(self._section(entry, "table", TABLE_BLOCK, FLAG_TABLE_ZSTD), entry, kind)
+                ends = found.offsets + found.stored_bytes
+                if len(ends) and (
+                    int(found.offsets[0]) < HEADER_BYTES
+                    or (found.offsets[1:] < ends[:-1]).any()
+                    or int(ends[-1]) > self.place.tail_offset
+                ):
+                    raise CorruptError("blocks overlap or lie outside the file", rule="format.md 11")
+            except TokstoreError as error:
+                raise self._at(error) from error
+            self._tables[column_id] = found
+        return found
+
+    def rows(self, column_id: int) -> Rows:
+        """Return lengths and presence of a column, parsed once."""
+        found = self._rows.get(column_id)
+        if found is None:
+            try:
+                found = self._parse_rows(self.entry(column_id))
+            except TokstoreError as error:
+                raise self._at(error) from error
+            self._rows[column_id] = found
+        return found
+
+    def _parse_rows(self, entry: Any) -> Rows:
+        flags, rows = int(entry["flags"]), int(entry["rows"])
+        if not flags & (FLAG_RAGGED | FLAG_OPTIONAL):
+            return Rows(None, None)
+        reader = PackedReader(
+            self._section(entry, "rows", ROWS_BLOCK, FLAG_ROWS_ZSTD) if rows else b"", "rows section", "format.md 4.4"
+        )
+        starts = valid = None
+        if flags & FLAG_RAGGED:
+            lengths = reader.packed(rows, "lengths", 0, int(entry["values"]))
+            starts = np.zeros(rows + 1, np.int64)
+            np.cumsum(lengths, out=starts[1:])
+            if int(starts[-1]) != int(entry["values"]):
+                raise CorruptError(
+                    f"lengths add up to {int(starts[-1])}, the column has {int(entry['values'])} values",
+                    offset=int(entry["rows_offset"]),
+                    rule="format.md 4.4",
+                )
+        elif int(entry["values"]) != rows:
+            raise CorruptError(f"{int(entry['values'])} values in {rows} rows of one", rule="format.md 4.7")
+        if flags & FLAG_OPTIONAL:
+            valid = unpack_bits(np.frombuffer(reader.raw((rows + 7) // 8, "validity"), np.uint8), rows)
+        reader.end()
+        return Rows(starts, valid)
+
+    def check_column(self, column_id: int, kind: ColumnType) -> None:
+        """Refuse a column whose type, codec or features this version cannot read."""
+        try:
+            check_entry(kind, self.entry(column_id))
+        except TokstoreError as error:
+            raise self._at(error) from error
+
+    def decode_block(
+        self, column_id: int, table: BlockTable, decoder: BlockDecoder, block: int, data: memoryview, out: NDArray[Any]
+    ) -> None:
+        """Verify one block and decode it into `out`."""
+        try:
+            seed = place_seed(self.place.file_id, column_id, block)
+            verify_checksum(data, int(table.checksums[block]), seed, f"block {block}")
+            decoder.decode(data, int(table.forms[block]), out)
+        except TokstoreError as error:
+            at = int(table.offsets[block])
+            raise type(error)(
+                f"column {column_id}, {error.message}" if isinstance(error, ChecksumError) else error.message,
+                path=self.place.path,
+                offset=at,
+                rule=error.rule,
+                hint=error.hint,
+            ) from error

@@ -1,0 +1,295 @@
+"""Where bytes live: a local folder behind the few calls that an object store offers as well.
+
+Paths are relative, with ``/``. Reading is plural: one call fetches any ranges of any files and counts as one round trip, so that code
+above is written in trips, and tests can count them. Writing ends in one of three ways: `put` (content-addressed, may exist),
+`put_if_absent` (decides a race), `replace` (hints). All of them write a temporary file, sync it, move it, and sync the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Protocol
+
+from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
+
+__all__ = ["FileSink", "LocalStorage", "Range", "Storage"]
+
+Range = tuple[str, int, int | None]
+"""Path, offset, number of bytes; ``None`` bytes means to the end of the file."""
+
+_GAP = 64 << 10
+_MERGED = 16 << 20
+_OPEN_FILES = 128
+
+
+class Storage(Protocol):
+    """What tokstore needs of a place for bytes."""
+
+    trips: int
+    bytes_read: int
+
+    def read_ranges(self, ranges: Sequence[Range], *, missing_ok: bool = False) -> list[memoryview | None]:
+        """Read many ranges in one round trip; a file that is not there is an error, or ``None`` with `missing_ok`."""
+
+    def file_bytes(self, path: str) -> int:
+        """Return the length of a file."""
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file whose name says its content."""
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a file unless its name is taken; tell whether it was written."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file over what may be there."""
+
+    def sink(self, path: str) -> FileSink:
+        """Begin a new file, written front to back."""
+
+    def list(self, folder: str) -> list[str]:
+        """Return the names in a folder, without temporary files; none if it is not there."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file if it is there."""
+
+    def describe(self, path: str = "") -> str:
+        """Return a path as a person would write it."""
+
+
+class FileSink:
+    """A new local file under a temporary name; `commit` gives it the final one, `abort` leaves nothing."""
+
+    def __init__(self, root: str, path: str) -> None:
+        self._final = os.path.join(root, path)
+        self._folder = os.path.dirname(self._final)
+        os.makedirs(self._folder, exist_ok=True)
+        self._temporary = os.path.join(self._folder, f".{secrets.token_hex(8)}.tmp")
+        self._file: BinaryIO | None = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit and abort
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+        if self._file is None:
+            raise ValueError("the file is closed")
+        self._file.write(data)
+
+    def _sync(self) -> None:
+        if self._file is None:
+            raise ValueError("the file is closed")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._file = None
+
+    def commit(self) -> None:
+        """Sync the file, move it to its final name, sync the folder."""
+        self._sync()
+        os.replace(self._temporary, self._final)
+        sync_folder(self._folder)
+
+    def commit_if_absent(self) -> bool:
+        """Like `commit`, unless the name is taken: then leave nothing and return ``False``."""
+        self._sync()
+        try:
+            os.link(self._temporary, self._final)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+                raise UnsupportedError(
+                    "this file system has no hard links, so that two writers could not be told apart",
+                    path=self._final,
+                    rule="format.md 9",
+                    hint="write to a local disk and copy the store",
+                ) from error
+            raise
+        finally:
+            os.unlink(self._temporary)
+        sync_folder(self._folder)
+        return True
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)
+
+
+def sync_folder(folder: str) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class LocalStorage:
+    """A folder on a local or mounted file system. Safe for threads and forks; picklable.
+
+    Args:
+        root: The folder; it need not exist until something is written.
+
+    Attributes:
+        trips: Reading calls so far.
+        bytes_read: Bytes returned so far, and read in between to join near ranges.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.path.abspath(os.fspath(root))
+        self._reset()
+
+    def _reset(self) -> None:
+        self.trips = 0
+        self.bytes_read = 0
+        self._lock = threading.Lock()
+        self._handles: OrderedDict[str, int] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.root = state["root"]
+        self._reset()
+
+    def __del__(self) -> None:
+        for handle in getattr(self, "_handles", {}).values():
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+    def describe(self, path: str = "") -> str:
+        return os.path.join(self.root, path) if path else self.root
+
+    @contextlib.contextmanager
+    def _opened(self, path: str) -> Iterator[int]:
+        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile."""
+        with self._lock:
+            handle = self._handles.pop(path, None)
+        if handle is None:
+            handle = os.open(os.path.join(self.root, path), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        try:
+            yield handle
+        finally:
+            surplus = handle
+            with self._lock:
+                if path not in self._handles:
+                    self._handles[path] = handle
+                    surplus = self._handles.popitem(last=False)[1] if len(self._handles) > _OPEN_FILES else -1
+            if surplus >= 0:
+                os.close(surplus)
+
+    def file_bytes(self, path: str) -> int:
+        try:
+            return os.stat(os.path.join(self.root, path)).st_size
+        except FileNotFoundError as error:
+            raise self._missing(path) from error
+
+    def read_ranges(self, ranges: Sequence[Range], *, missing_ok: bool = False) -> list[memoryview | None]:
+        results: list[memoryview | None] = [None] * len(ranges)
+        order = sorted(range(len(ranges)), key=lambda i: (ranges[i][0], ranges[i][1]))
+        total, at = 0, 0
+        while at < len(order):
+            path = ranges[order[at]][0]
+            stop = at
+            while stop < len(order) and ranges[order[stop]][0] == path:
+                stop += 1
+            try:
+                with self._opened(path) as handle:
+                    total += _read_file(handle, path, ranges, order[at:stop], results)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                if not missing_ok:
+                    raise self._missing(path) from error
+            at = stop
+        with self._lock:
+            self.trips += 1
+            self.bytes_read += total
+        return results
+
+    def _missing(self, path: str) -> MissingFileError:
+        return MissingFileError("the file is not there", path=self.describe(path), rule="format.md 3")
+
+    def put(self, path: str, data: bytes) -> None:
+        self.replace(path, data)
+
+    def replace(self, path: str, data: bytes) -> None:
+        sink = self.sink(path)
+        try:
+            sink.write(data)
+            sink.commit()
+        finally:
+            sink.abort()
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        sink = self.sink(path)
+        try:
+            sink.write(data)
+            return sink.commit_if_absent()
+        finally:
+            sink.abort()
+
+    def sink(self, path: str) -> FileSink:
+        return FileSink(self.root, path)
+
+    def list(self, folder: str) -> list[str]:
+        try:
+            names = os.listdir(os.path.join(self.root, folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in names if not (name.startswith(".") and name.endswith(".tmp")))
+
+    def delete(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.root, path))
+
+
+def _read_file(
+    handle: int, path: str, ranges: Sequence[Range], wanted: Sequence[int], results: list[memoryview | None]
+) -> int:
+    """Read the wanted ranges of one open file, near ones in one go; return the bytes read."""
+    total, at = 0, 0
+    while at < len(wanted):
+        _, start, length = ranges[wanted[at]]
+        if length is None:
+            data = memoryview(_read_exactly(handle, path, start, os.fstat(handle).st_size - start))
+            results[wanted[at]] = data
+            total += len(data)
+            at += 1
+            continue
+        end, stop = start + length, at + 1
+        while stop < len(wanted):
+            _, next_start, next_length = ranges[wanted[stop]]
+            if next_length is None or next_start > end + _GAP or next_start + next_length - start > _MERGED:
+                break
+            end = max(end, next_start + next_length)
+            stop += 1
+        data = memoryview(_read_exactly(handle, path, start, end - start))
+        total += len(data)
+        for one in wanted[at:stop]:
+            _, offset, nbytes = ranges[one]
+            results[one] = data[offset - start : offset - start + (nbytes or 0)]
+        at = stop
+    return total
+
+
+def _read_exactly(handle: int, path: str, offset: int, nbytes: int) -> bytes:
+    """Read `nbytes` bytes or raise `TruncatedError`; nothing is allocated beyond what the file has."""
+    file_bytes = os.fstat(handle).st_size
+    if nbytes < 0 or offset + nbytes > file_bytes:
+        raise TruncatedError(
+            f"{nbytes} bytes are needed, the file ends at {file_bytes}", path=path, offset=offset, rule="format.md 4.1"
+        )
+    parts, left = [], nbytes
+    while left:
+        part = os.pread(handle, left, offset + nbytes - left)
+        if not part:
+            raise TruncatedError("the file became shorter while it was read", path=path, offset=offset)
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -1,0 +1,356 @@
+"""One open version: pages, data files and blocks, loaded when first needed and kept within bounds (format.md 8).
+
+This is where round trips are planned. Rows that are wanted, however many shards they lie in, cost one trip for the tails and objects of
+files that are not open yet and one for their blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.block import decoder_for
+from tokstore.codecs.contract import BlockDecoder
+from tokstore.deletions import Deletions
+from tokstore.errors import ChecksumError, CorruptError, TokstoreError
+from tokstore.format import HAS_DELETIONS
+from tokstore.manifest import Root
+from tokstore.objects import decode_object, object_path
+from tokstore.packed import Ints
+from tokstore.pages import ABSENT, CONSTANT, FIRST_FILE, Page, Plan
+from tokstore.schema import Column
+from tokstore.shard import DataFile, FilePlace, ObjectRef
+from tokstore.storage import Range, Storage
+from tokstore.wire import digest
+
+__all__ = ["ColumnPlace", "ShardRows", "Version"]
+
+_Key = TypeVar("_Key", bound=Hashable)
+_Item = TypeVar("_Item")
+_PAGES, _FILES, _FILE_BYTES, _OBJECT_BYTES, _BLOCK_BYTES = 64, 1024, 64 << 20, 64 << 20, 16 << 20
+
+
+class _Kept(Generic[_Key, _Item]):
+    """A thread-safe cache that drops the items used longest ago, by number and by bytes."""
+
+    def __init__(self, count: int, nbytes: int | None = None, weigh: Callable[[_Item], int] | None = None) -> None:
+        self._count, self._nbytes, self._weigh = count, nbytes, weigh
+        self._items: OrderedDict[_Key, _Item] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: _Key) -> _Item | None:
+        with self._lock:
+            found = self._items.get(key)
+            if found is not None:
+                self._items.move_to_end(key)
+            return found
+
+    def put(self, key: _Key, item: _Item) -> None:
+        with self._lock:
+            if key in self._items:
+                return
+            self._items[key] = item
+            self._held += self._weigh(item) if self._weigh else 0
+            while len(self._items) > 1 and (
+                len(self._items) > self._count or (self._nbytes is not None and self._held > self._nbytes)
+            ):
+                _, dropped = self._items.popitem(last=False)
+                self._held -= self._weigh(dropped) if self._weigh else 0
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """Rows of one shard that are wanted: page and shard number, rows, and where they go in the result."""
+
+    page: int
+    shard: int
+    rows: Ints
+    at: Ints
+
+
+@dataclass(frozen=True)
+class ColumnPlace:
+    """Where one column of one shard lies.
+
+    Attributes:
+        file: The open file, or ``None`` where the column is absent or constant.
+        first_row: Row of the file at which the shard begins.
+        constant: The one value of all rows, as bytes; ``None`` where there is a file or nothing.
+    """
+
+    file: DataFile | None
+    first_row: int
+    constant: bytes | None
+
+
+class Version:
+    """An open version of a store.
+
+    Args:
+        storage: Where its bytes are.
+        root: Its root.
+        file_name: For a single data file opened as a store: its name in the storage.
+    """
+
+    def __init__(self, storage: Storage, root: Root, file_name: str | None = None) -> None:
+        self.storage, self.root, self._file_name = storage, root, file_name
+        records = root.pages
+        kept = records["samples"].astype(np.int64) - records["deleted"].astype(np.int64)
+        self.page_starts: Ints = np.concatenate([[0], np.cumsum(kept)])
+        self._pages: _Kept[int, Page] = _Kept(_PAGES)
+        self._plans: _Kept[int, Plan] = _Kept(_PAGES)
+        self._deletions: _Kept[int, Deletions] = _Kept(_PAGES)
+        self._shard_starts: _Kept[int, Ints] = _Kept(_PAGES)
+        self._files: _Kept[bytes, DataFile] = _Kept(_FILES, _FILE_BYTES, lambda one: one.nbytes)
+        self._objects: _Kept[bytes, bytes] = _Kept(1024, _OBJECT_BYTES, len)
+        self._decoders: _Kept[tuple[bytes, int], tuple[BlockDecoder, int]] = _Kept(
+            1024, _OBJECT_BYTES, lambda one: one[1]
+        )
+        self.blocks: _Kept[tuple[bytes, int, int], NDArray[Any]] = _Kept(4096, _BLOCK_BYTES, lambda one: one.nbytes)
+
+    def place(self, page: Page, number: int) -> FilePlace:
+        """Return the place of one file of a page."""
+        place = page.place(number)
+        return place if self._file_name is None else replace(place, path=self._file_name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Caches and locks stay behind: another process opens the files it needs by itself.
+        return {"storage": self.storage, "root": self.root, "file_name": self._file_name}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["storage"], state["root"], state["file_name"])  # type: ignore[misc]
+
+    # Pages, plans, deletions ------------------------------------------------------------------------------------
+
+    def _parts(self, numbers: Sequence[int], name: str, folder: str) -> dict[int, bytes | memoryview]:
+        """Return the bytes of pages, plans or deletions, inline or in one trip, verified."""
+        records = self.root.pages
+        digests = {i: records[f"{name}_digest"][i].tobytes() for i in numbers}
+        found: dict[int, bytes | memoryview] = {
+            i: self.root.inline[d] for i, d in digests.items() if d in self.root.inline
+        }
+        wanted = [i for i in numbers if i not in found]
+        if wanted:
+            paths = [f"{folder}/{digests[i].hex()}" for i in wanted]
+            read = self.storage.read_ranges([(path, 0, None) for path in paths])
+            for i, path, data in zip(wanted, paths, read, strict=True):
+                if data is None or digest(data) != digests[i]:
+                    raise ChecksumError(f"a {name} has another digest than its name", path=path, rule="format.md 8.3")
+                found[i] = data
+        return found
+
+    def part_of_record(self, record: Any, name: str) -> bytes:
+        """Return the bytes of the page or plan of a record, inline or read, verified."""
+        expected = record[f"{name}_digest"].tobytes()
+        found = self.root.inline.get(expected)
+        if found is not None:
+            return found
+        path = f"{name}s/{expected.hex()}"
+        (data,) = self.storage.read_ranges([(path, 0, None)])
+        if data is None or digest(data) != expected:
+            raise ChecksumError(f"a {name} has another digest than its name", path=path, rule="format.md 8.3")
+        return bytes(data)
+
+    def pages(self, numbers: Sequence[int]) -> list[Page]:
+        """Return pages by number, the missing ones loaded in one trip."""
+        have = {i: self._pages.get(i) for i in numbers}
+        missing = [i for i, page in have.items() if page is None]
+        for i, data in self._parts(missing, "page", "pages").items():
+            page = self._decoded(lambda d=data: Page.decode(d, self.root.schema), "pages", i, "page")
+            record = self.root.pages[i]
+            if page.shards != int(record["shards"]) or int(page.samples.sum()) != int(record["samples"]):
+                raise CorruptError("a page has other shards or samples than its record", rule="format.md 8.2")
+            have[i] = page
+            self._pages.put(i, page)
+        return [page for page in (have[i] for i in numbers) if page is not None]
+
+    def _decoded(self, decode: Callable[[], _Item], folder: str, number: int, name: str) -> _Item:
+        """Decode a part of the manifest, and name its file if it is damaged."""
+        try:
+            return decode()
+        except TokstoreError as error:
+            path = error.path or f"{folder}/{self.root.pages[f'{name}_digest'][number].tobytes().hex()}"
+            raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
+
+    def plans(self, numbers: Sequence[int]) -> list[Plan]:
+        """Return the plans of pages by number, the missing ones loaded in one trip."""
+        have = {i: self._plans.get(i) for i in numbers}
+        missing = [i for i, plan in have.items() if plan is None]
+        for i, data in self._parts(missing, "plan", "plans").items():
+            shards = int(self.root.pages["shards"][i])
+            plan = self._decoded(lambda d=data, n=shards: Plan.decode(d, n), "plans", i, "plan")
+            have[i] = plan
+            self._plans.put(i, plan)
+        return [plan for plan in (have[i] for i in numbers) if plan is not None]
+
+    def deletions(self, number: int) -> Deletions | None:
+        """Return the deletions of a page."""
+        record = self.root.pages[number]
+        if not int(record["flags"]) & HAS_DELETIONS:
+            return None
+        found = self._deletions.get(number)
+        if found is None:
+            data = self._parts([number], "deletion", "deletions")[number]
+            (page,) = self.pages([number])
+            spans = int(record["spans"])
+            found = self._decoded(
+                lambda: Deletions.decode(data, page.samples, spans), "deletions", number, "deletion"
+            )
+            if int(found.deleted.sum()) != int(record["deleted"]):
+                raise CorruptError("deletions do not add up to their page record", rule="format.md 8.5")
+            self._deletions.put(number, found)
+        return found
+
+    def shard_starts(self, number: int) -> Ints:
+        """Return the position in the page at which each of its shards begins, with the end of the last."""
+        found = self._shard_starts.get(number)
+        if found is None:
+            (page,) = self.pages([number])
+            gone = self.deletions(number)
+            kept = page.samples if gone is None else page.samples - gone.deleted
+            found = np.concatenate([[0], np.cumsum(kept)])
+            self._shard_starts.put(number, found)
+        return found
+
+    # Positions ------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.page_starts[-1])
+
+    def locate(self, positions: Ints) -> list[ShardRows]:
+        """Return which rows of which shards hold the samples at positions, shard by shard in order.
+
+        Args:
+            positions: Ascending positions of the version.
+        """
+        result: list[ShardRows] = []
+        page_of = np.searchsorted(self.page_starts, positions, side="right") - 1
+        numbers = np.unique(page_of).tolist()
+        self.pages(numbers)
+        for number in numbers:
+            chosen = np.flatnonzero(page_of == number)
+            inside = positions[chosen] - self.page_starts[number]
+            starts = self.shard_starts(number)
+            shard_of = np.searchsorted(starts, inside, side="right") - 1
+            gone = self.deletions(number)
+            edges = np.flatnonzero(np.diff(shard_of)) + 1
+            for group in np.split(np.arange(len(chosen)), edges):
+                shard = int(shard_of[group[0]])
+                rows = inside[group] - starts[shard]
+                result.append(ShardRows(number, shard, rows if gone is None else gone.rows(shard, rows), chosen[group]))
+        return result
+
+    def sample_ids(self, wanted: ShardRows) -> Ints:
+        """Return the sample ids of rows of a shard (format.md 7.2)."""
+        (page,) = self.pages([wanted.page])
+        edges = np.concatenate([[0], np.cumsum(page.id_runs)])
+        runs = slice(int(edges[wanted.shard]), int(edges[wanted.shard + 1]))
+        first, count = page.id_first[runs], page.id_samples[runs]
+        starts = np.concatenate([[0], np.cumsum(count)])
+        run = np.searchsorted(starts, wanted.rows, side="right") - 1
+        return np.asarray(first[run] + wanted.rows - starts[run], np.int64)
+
+    # Files and objects ----------------------------------------------------------------------------------------
+
+    def open_files(self, wanted: Sequence[tuple[int, int]], columns: Sequence[Column]) -> None:
+        """Open the files that hold columns of shards, all in one trip with the objects that they name."""
+        places: dict[bytes, FilePlace] = {}
+        objects: dict[bytes, int] = {}
+        pages = dict(zip([p for p, _ in wanted], self.pages([p for p, _ in wanted]), strict=True))
+        for number, shard in wanted:
+            page = pages[number]
+            for column in columns:
+                placement = page.columns.get(column.column_id)
+                where = ABSENT if placement is None else int(placement.where[shard])
+                if where < FIRST_FILE:
+                    continue
+                file_id = page.file_ids[where - FIRST_FILE]
+                if file_id not in places and self._files.get(file_id) is None:
+                    places[file_id] = self.place(page, where - FIRST_FILE)
+                    objects.update(self._named_objects(page, where - FIRST_FILE))
+        if not places:
+            return
+        ranges: list[Range] = [one for place in places.values() for one in DataFile.ranges(place)]
+        ranges += [(object_path(name), 0, nbytes) for name, nbytes in objects.items()]
+        read = self.storage.read_ranges(ranges)
+        for place, header, tail in zip(places.values(), read[0::2], read[1::2], strict=False):
+            if header is not None and tail is not None:
+                self._files.put(place.file_id, DataFile(place, header, tail))
+        for name, data in zip(objects, read[2 * len(places) :], strict=True):
+            if data is not None:
+                self._objects.put(name, bytes(data))
+
+    def _named_objects(self, page: Page, file: int) -> dict[bytes, int]:
+        """Return the stored objects that a file names and that are not loaded yet, with their bytes."""
+        edges = np.concatenate([[0], np.cumsum(page.file_object_counts)])
+        numbers = page.file_objects[int(edges[file]) : int(edges[file + 1])].tolist()
+        named = {page.objects[i]: int(page.object_bytes[i]) for i in numbers}
+        return {name: nbytes for name, nbytes in named.items() if self._objects.get(name) is None}
+
+    def file_by_number(self, page: Page, number: int) -> DataFile:
+        """Return one open file of a page; it is opened again if the cache has dropped it."""
+        found = self._files.get(page.file_ids[number])
+        if found is None:
+            place = self.place(page, number)
+            header, tail = self.storage.read_ranges(DataFile.ranges(place))
+            if header is None or tail is None:
+                raise CorruptError("a file vanished while it was read", path=place.path)
+            found = DataFile(place, header, tail)
+            self._files.put(place.file_id, found)
+        return found
+
+    def place_of(self, page_number: int, shard: int, column: Column) -> ColumnPlace:
+        """Return where a column of a shard lies."""
+        (page,) = self.pages([page_number])
+        placement = page.columns.get(column.column_id)
+        where = ABSENT if placement is None else int(placement.where[shard])
+        if placement is None or where == ABSENT:
+            return ColumnPlace(None, 0, None)
+        if where == CONSTANT:
+            width = column.type.dtype.itemsize
+            number = int(np.count_nonzero(placement.where[:shard] == CONSTANT))
+            value = (placement.constants or b"")[number * width : (number + 1) * width]
+            if len(value) != width:
+                raise CorruptError("a page lacks the constant of a shard", rule="format.md 8.3")
+            return ColumnPlace(None, 0, value)
+        file = self.file_by_number(page, where - FIRST_FILE)
+        first_row = int(placement.first_row[shard])
+        if first_row + int(page.samples[shard]) > file.rows_count:
+            raise CorruptError("a file has fewer rows than its page says", path=file.place.path, rule="format.md 8.3")
+        return ColumnPlace(file, first_row, None)
+
+    def object_content(self, file: DataFile, one: ObjectRef) -> bytes:
+        """Return the content of an object that a file names."""
+        if one.offset is not None:
+            return decode_object(file.embedded(one), one.digest, one.kind)
+        path = object_path(one.digest)
+        data: bytes | memoryview | None = self._objects.get(one.digest)
+        if data is None:
+            (data,) = self.storage.read_ranges([(path, 0, None)])
+        try:
+            return decode_object(data or b"", one.digest, one.kind)
+        except TokstoreError as error:
+            raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
+
+    def decoder(self, file: DataFile, column: Column) -> BlockDecoder:
+        """Return the decoder of a column of a file; files with the same rank table share one."""
+        file.check_column(column.column_id, column.type)
+        one = file.object_of(column.column_id)
+        key = (b"" if one is None else one.digest, column.column_id)
+        found = self._decoders.get(key)
+        if found is None:
+            content = None if one is None else self.object_content(file, one)
+            try:
+                found = (decoder_for(column.type, content), 0 if content is None else 3 * len(content))
+            except TokstoreError as error:
+                path = error.path or (object_path(key[0]) if one and one.offset is None else file.place.path)
+                raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
+            self._decoders.put(key, found)
+        return found[0]

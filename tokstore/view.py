@@ -1,0 +1,372 @@
+"""`View`: which samples, and every way to read them (format.md 7.1).
+
+A view never changes: it is pinned to a version. Reading is by position, batch by batch; what a call decodes is bounded by what it returns
+plus a block.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.block import ColumnRows, Spans
+from tokstore.deliver import deliver_batch, deliver_sample, reorder
+from tokstore.errors import ColumnError, suggest
+from tokstore.packed import Ints
+from tokstore.reading import read_lengths, read_rows, result_dtype
+from tokstore.schema import Column, Schema, Tokens
+from tokstore.version import ShardRows, Version
+
+__all__ = ["View", "ViewSpans"]
+
+_BATCH_VALUES = 1 << 20
+_ROWS_AT_ONCE = 1 << 20
+_POOLED_ROWS = 64
+
+
+class ViewSpans(Spans):
+    """Spans of a view, with the position of the first sample that begins in each."""
+
+    first: Ints
+
+    def __init__(self, first: Ints, spans: Spans) -> None:
+        super().__init__(spans.blocks, spans.samples, spans.values, spans.lead)
+        object.__setattr__(self, "first", first)
+
+
+class View:
+    """Samples of one version, by position.
+
+    Use ``len(view)``, ``view[17]`` (one sample as a dict), ``view[5:9]`` and ``view[[5, 1, 9]]`` (batches),
+    ``view["quality"]`` (a whole column), `take`, `scan`, or iterate. Safe for threads.
+    """
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    # What it is -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._version)
+
+    @property
+    def schema(self) -> Schema:
+        """The columns."""
+        return self._version.root.schema
+
+    @property
+    def token_column(self) -> str:
+        """Name of the first token column.
+
+        Raises:
+            ColumnError: There is none.
+        """
+        primary = self.schema.primary
+        if not isinstance(primary.type, Tokens):
+            raise ColumnError("there is no token column", hint=suggest("tokens", self.schema.names))
+        return primary.name
+
+    @property
+    def token_count(self) -> int:
+        """Values of the token column in all samples."""
+        self.token_column  # noqa: B018 - raises where there is none
+        return self._version.root.totals.values
+
+    @property
+    def fingerprint(self) -> str:
+        """What the order of samples depends on: store, version, and which samples of it."""
+        root = self._version.root
+        return f"{root.store_id.hex()}/{root.version}"
+
+    def _columns(self, names: Sequence[str] | None) -> list[Column]:
+        """Return columns by name, all that can be read by default."""
+        if isinstance(names, str):
+            raise TypeError(f"columns is a list of names, such as [{names!r}]")
+        return list(self.schema.columns) if names is None else [self.schema.column(name) for name in names]
+
+    # Reading by position --------------------------------------------------------------------------------------
+
+    def _positions(self, key: Any) -> Ints:
+        """Return positions from a slice, a list, or an array of integers or booleans."""
+        count = len(self)
+        if isinstance(key, slice):
+            return np.arange(*key.indices(count))
+        array = np.asarray(key)
+        if array.dtype == bool:
+            if array.shape != (count,):
+                raise IndexError(f"a boolean selection has one item per sample: {count}, not {array.shape}")
+            return np.flatnonzero(array)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError("positions are a flat list of integers")
+        positions = array.astype(np.int64)
+        positions = np.where(positions < 0, positions + count, positions)
+        if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= count):
+            wrong = int(array[int(np.argmax((positions < 0) | (positions >= count)))])
+            raise IndexError(f"position {wrong} of {count} samples")
+        return positions
+
+    def _rows(
+        self, positions: Ints, columns: list[Column], start: int, stop: int | None, pooled: bool = True
+    ) -> tuple[dict[str, ColumnRows], Ints]:
+        """Return rows of columns and the sample ids, in the order asked for."""
+        order: Ints | None = None
+        if len(positions) > 1 and (np.diff(positions) <= 0).any():
+            positions, order = np.unique(positions, return_inverse=True)
+        groups = self._version.locate(positions)
+        pool = self._threads() if pooled and len(positions) >= _POOLED_ROWS else None
+        rows = read_rows(self._version, columns, groups, start=start, stop=stop, pool=pool)
+        ids = self._ids(groups)
+        if order is not None:
+            rows, ids = {name: reorder(one, order) for name, one in rows.items()}, ids[order]
+        return rows, ids
+
+    def _ids(self, groups: Sequence[ShardRows]) -> Ints:
+        """Return the sample ids of rows of shards."""
+        return np.concatenate([np.zeros(0, np.int64), *(self._version.sample_ids(group) for group in groups)])
+
+    def _threads(self) -> ThreadPoolExecutor | None:
+        """Return threads for large scattered reads; none on a machine with one core."""
+        workers = min(4, os.cpu_count() or 1)
+        with self._lock:
+            if self._pool is None and workers > 1:
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tokstore-read")
+            return self._pool
+
+    def take(
+        self,
+        positions: Any,
+        columns: Sequence[str] | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> dict[str, Any]:
+        """Return samples at positions as one batch, in the order asked for.
+
+        Args:
+            positions: Integers, a slice, or booleans for all samples. Repeats are allowed, negative ones count from the end.
+            columns: Names; all by default.
+            start: First value of every sample to take, of ragged columns of tokens.
+            stop: End of the values to take of every sample; ``None`` for its end. Only blocks in between are read.
+
+        Returns:
+            A dict: `Ragged` of int32 for tokens (int64 above 2**31 ids), arrays for numbers, lists of strings for text,
+            and ``"sample_id"`` (int64).
+
+        Raises:
+            IndexError: A position is outside the view.
+            ColumnError: No such column.
+
+        Example:
+            >>> store.take([5, 1, 9], ["tokens"], stop=128)["tokens"].lengths  # doctest: +SKIP
+            array([128, 77, 128])
+        """
+        if start < 0 or (stop is not None and stop < start):
+            raise ValueError(f"start={start} and stop={stop} do not name a part of a sample")
+        chosen = self._columns(columns)
+        if start or stop is not None:
+            chosen = [c for c in chosen if columns is not None or isinstance(c.type, Tokens)]
+            other = next((c.name for c in chosen if not isinstance(c.type, Tokens)), None)
+            if other is not None:
+                raise ValueError(f"start= and stop= are for token columns, and {other!r} is none")
+        rows, ids = self._rows(self._positions(positions), chosen, start, stop)
+        batch = {column.name: deliver_batch(column, rows[column.name]) for column in chosen}
+        return batch | {"sample_id": ids}
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: slice | Sequence[int] | NDArray[Any]) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            return self._whole_column(self.schema.column(key))
+        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+            return self.__getitems__([int(key)])[0]
+        return self.take(key)
+
+    def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """Return samples one by one, read together: what a map-style `DataLoader` calls."""
+        columns = self._columns(None)
+        rows, ids = self._rows(self._positions(list(positions)), columns, 0, None)
+        return _samples(columns, rows, ids)
+
+    def _whole_column(self, column: Column) -> Any:
+        """Return all rows of one column."""
+        rows, _ = self._rows(np.arange(len(self)), [column], 0, None)
+        return deliver_batch(column, rows[column.name])
+
+    def missing(self, name: str) -> NDArray[np.bool_]:
+        """Return for every sample whether a column is missing; nothing is decoded.
+
+        Args:
+            name: A column.
+        """
+        column = self.schema.column(name)
+        parts = [np.zeros(0, bool)]
+        for group in self._version.locate(np.arange(len(self))):
+            self._version.open_files([(group.page, group.shard)], [column])
+            place = self._version.place_of(group.page, group.shard, column)
+            if place.file is None:
+                parts.append(np.full(len(group.rows), place.constant is None))
+                continue
+            valid = place.file.rows(column.column_id).valid
+            rows = group.rows + place.first_row
+            parts.append(np.zeros(len(rows), bool) if valid is None else ~valid[rows])
+        return np.concatenate(parts)
+
+    # Reading in order -----------------------------------------------------------------------------------------
+
+    def scan(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        batch_size: int = 65_536,
+        part: tuple[int, int] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Read all samples in order, in batches that are bounded in samples and in values.
+
+        Args:
+            columns: Names; all by default.
+            batch_size: Samples in a batch, at most. A batch also ends near 2**20 values, so that memory stays small whatever the
+                samples' length; a single longer sample comes alone.
+            part: ``(i, n)``: only the i-th of n parts of nearly equal numbers of samples, for n processes side by side.
+
+        Yields:
+            Batches as from `take`.
+
+        Example:
+            >>> sum(len(b["tokens"].values) for b in store.scan(["tokens"]))  # doctest: +SKIP
+            8600020
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is 1 or more, not {batch_size}")
+        first, stop = 0, len(self)
+        if part is not None:
+            index, of = part
+            if not 0 <= index < of:
+                raise ValueError(f"part is (i, n) with 0 <= i < n, not {part}")
+            first, stop = len(self) * index // of, len(self) * (index + 1) // of
+        chosen = self._columns(columns)
+        return self._scan(chosen, first, stop, batch_size)
+
+    def _scan(self, columns: list[Column], first: int, stop: int, batch_size: int) -> Iterator[dict[str, Any]]:
+        """Yield batches of columns between two positions."""
+        for a, b in self._batches(columns, first, stop, batch_size):
+            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
+            yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
+
+    def _batches(
+        self, columns: list[Column], first: int, stop: int, batch_size: int
+    ) -> Iterator[tuple[int, int]]:
+        """Yield positions at which batches begin and end."""
+        ragged = [column for column in columns if column.type.ragged]
+        for begin in range(first, stop, _ROWS_AT_ONCE):
+            end = min(begin + _ROWS_AT_ONCE, stop)
+            ends = np.zeros(end - begin, np.int64)
+            for column in ragged:
+                ends += self.lengths(begin, end, column=column.name)
+            np.cumsum(ends, out=ends)
+            at, done = 0, 0
+            while at < len(ends):
+                full = int(np.searchsorted(ends, done + _BATCH_VALUES, side="right"))
+                upto = min(max(full, at + 1), at + batch_size, len(ends))
+                yield begin + at, begin + upto
+                at, done = upto, int(ends[upto - 1])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield samples one by one, read in batches."""
+        columns = self._columns(None)
+        for a, b in self._batches(columns, 0, len(self), 4096):
+            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
+            yield from _samples(columns, rows, ids)
+
+    # What the loader asks for -----------------------------------------------------------------------------------
+
+    def lengths(self, first: int = 0, stop: int | None = None, *, column: str | None = None) -> Ints:
+        """Return how many values samples have in a ragged column; nothing is decoded.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+            column: Its name; the token column by default.
+        """
+        chosen = self.schema.column(column or self.token_column)
+        if not chosen.type.ragged:
+            raise TypeError(f"column {chosen.name!r} has one value per sample")
+        return read_lengths(self._version, chosen, self._version.locate(np.arange(len(self))[first:stop]))
+
+    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
+        """Return the tokens of consecutive samples as one flat array, on the caller's thread.
+
+        Args:
+            first: First position.
+            stop: End of the positions.
+            skip: Tokens to leave out at the start.
+            limit: Tokens to return at most. Only blocks that hold returned tokens are read.
+        """
+        column = self.schema.column(self.token_column)
+        groups = self._version.locate(np.arange(first, stop))
+        if not skip and limit is None:
+            return read_rows(self._version, [column], groups)[column.name].values
+        lengths = read_lengths(self._version, column, groups)
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        until = int(ends[-1]) if len(ends) else 0
+        until = until if limit is None else min(until, skip + limit)
+        # Samples that are cut at the start or the end are read alone, the whole ones between them together.
+        used = np.flatnonzero((ends > skip) & (starts < until))
+        if not len(used):
+            return np.zeros(0, result_dtype(column))
+        low, high = int(used[0]), int(used[-1]) + 1
+        edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
+        parts = []
+        for a, b in zip(edges, edges[1:], strict=False):
+            inside = {"start": max(0, skip - int(starts[a])), "stop": until - int(starts[a])} if b - a == 1 else {}
+            rows = read_rows(self._version, [column], self._version.locate(np.arange(first + a, first + b)), **inside)
+            parts.append(rows[column.name].values)
+        return np.concatenate(parts)
+
+    def spans(self) -> ViewSpans:
+        """Return the spans of all samples in order (format.md 7.3); opens no data file."""
+        version = self._version
+        numbers = list(range(len(version.root.pages)))
+        columns: list[list[Ints]] = [[np.zeros(0, np.int64)] for _ in range(4)]
+        for number, plan in zip(numbers, version.plans(numbers), strict=True):
+            s, gone = plan.spans, version.deletions(number)
+            samples, values, lead = s.samples, s.values, s.lead
+            if gone is not None:
+                (page,) = version.pages([number])
+                lead = gone.lead_left(lead, samples, plan.shard_spans, page.samples)
+                samples, values = gone.span_samples, gone.span_values
+            for held, one in zip(columns, (s.blocks, samples, values, lead), strict=True):
+                held.append(one)
+        blocks, samples, values, lead = (np.concatenate(held) for held in columns)
+        return ViewSpans(np.cumsum(samples) - samples, Spans(blocks, samples, values, lead))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Threads and locks stay behind; the version pickles as root and storage and opens its files again.
+        return {"_version": self._version}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._version = state["_version"]
+        self._pool = None
+        self._lock = threading.Lock()
+
+
+def _samples(columns: list[Column], rows: dict[str, ColumnRows], ids: Ints) -> list[dict[str, Any]]:
+    """Return rows as one dict per sample."""
+    valid = {column.name: rows[column.name].valid for column in columns}
+    batches = {column.name: deliver_batch(column, rows[column.name]) for column in columns}
+    return [
+        {c.name: deliver_sample(c, batches[c.name], row, valid[c.name]) for c in columns} | {"sample_id": sample_id}
+        for row, sample_id in enumerate(ids.tolist())
+    ]

@@ -1,0 +1,370 @@
+"""`Writer`: samples in, shards out, one commit that makes them visible.
+
+Samples wait in memory until a shard is full, then its blocks are encoded on threads while the file is written. Nothing that a writer makes
+is visible before `commit`; an exception, Ctrl-C or a full disk removes what it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from tokstore._version import __version__
+from tokstore.block import ColumnRows, cut_ragged
+from tokstore.buffers import ColumnBuffer
+from tokstore.codecs.numbers import NumberEncoder
+from tokstore.codecs.ranked import RankTable
+from tokstore.codecs.ranking import LEVELS, choose_encoder
+from tokstore.codecs.text import TextEncoder
+from tokstore.errors import ColumnError, suggest
+from tokstore.format import MAX_SHARD_SAMPLES
+from tokstore.growth import NewShards
+from tokstore.intake import missing_rows, take_in
+from tokstore.objects import RANK_TABLE, StoredObject, encode_object, object_path
+from tokstore.pages import Page, Plan
+from tokstore.schema import Column, Schema, Tokens
+from tokstore.shard import file_path
+from tokstore.shard_writer import FileFacts, NewColumn, write_data_file
+from tokstore.storage import Storage
+
+__all__ = ["Progress", "Writer"]
+
+_SHARD_TOKENS = 1 << 27
+_SHARD_BYTES = 1 << 28
+_APPENDED_AT_ONCE = 1024
+_HELD_OBJECT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a long job is.
+
+    Attributes:
+        done: Units done.
+        total: Units in all, or ``None`` where that is not known.
+        unit: What is counted, such as ``"tokens"``.
+        what: What is being done, such as ``"write"``.
+    """
+
+    done: int
+    total: int | None
+    unit: str
+    what: str
+
+
+class Writer:
+    """Write samples. Get one from `tokstore.create`, `tokstore.writer` or `Store.writer`, and use it in a ``with`` block.
+
+    Leaving the block commits; leaving it by an exception leaves nothing.
+
+    Args:
+        storage: Where the store is.
+        schema: Its columns.
+        finish: Called at `commit` with the new shards; makes them visible.
+        level: ``"plain"``, ``"fast"``, ``"default"`` or ``"small"``.
+        shard_tokens: Tokens of one shard; as many are held in memory, at 2 bytes each up to 65,536 ids, else 4. A
+            longer sample is a shard by itself.
+        threads: Threads that encode blocks; the number of processors by default.
+        progress: Called now and then with a `Progress` of tokens written.
+        single: For a single file: its name and what it carries beside the columns.
+        current: Returns the rank table of a column that shards may share, with its object as it is stored.
+        abandon: Called after `abort`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        schema: Schema,
+        finish: Callable[[NewShards], None],
+        *,
+        level: str = "default",
+        shard_tokens: int = _SHARD_TOKENS,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        single: SingleFile | None = None,
+        current: Callable[[Column], tuple[RankTable, StoredObject] | None] | None = None,
+        abandon: Callable[[], None] | None = None,
+    ) -> None:
+        if level not in LEVELS:
+            raise ValueError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
+        if shard_tokens < 1:
+            raise ValueError(f"shard_tokens is 1 or more, not {shard_tokens}")
+        self._storage, self._schema, self._finish = storage, schema, finish
+        self._level, self._shard_tokens, self._progress = level, shard_tokens, progress
+        self._single, self._abandon = single, abandon
+        self._threads = threads or os.cpu_count() or 1
+        self._pool: ThreadPoolExecutor | None = None
+        self._buffers: dict[int, ColumnBuffer] = {}
+        self._buffered = 0
+        self._appended: list[dict[str, Any]] = []
+        self._facts: list[FileFacts] = []
+        self._objects: dict[bytes, StoredObject] = {}
+        self._object_bytes = 0
+        self._current: dict[int, tuple[RankTable, StoredObject]] = {}
+        self._load_current = current
+        self._tokens_written = 0
+        self._state = "open"
+
+    # What users call ------------------------------------------------------------------------------------------
+
+    def append(self, **sample: Any) -> None:
+        """Write one sample: one value per column, ``None`` or nothing for an optional one that is missing.
+
+        Raises:
+            ColumnError: An unknown column, or one that is needed.
+            TypeError, ValueError: A value that the column does not take. It is raised here or, since samples are checked many at
+                a time, by a later call; nothing of the batch is written then.
+        """
+        self._check_open()
+        self._check_names(sample)
+        self._appended.append(sample)
+        if len(self._appended) >= _APPENDED_AT_ONCE:
+            self._take_appended()
+
+    def extend(self, columns: Mapping[str, Any] | None = None, /, **named: Any) -> None:
+        """Write many samples: one `Ragged`, array or list per column, all of the same number of samples.
+
+        Args:
+            columns: Batch by column name; ``"sample_id"`` is left out, so that batches of `View.scan` can be given.
+            **named: The same as keywords.
+
+        Raises:
+            ColumnError: An unknown column, or one that is needed.
+            TypeError, ValueError: Values that a column does not take, or columns of different length. Nothing of the batch
+                is written then.
+        """
+        self._check_open()
+        given = {name: batch for name, batch in (columns or {}).items() if name != "sample_id"} | named
+        self._check_names(given)
+        self._take_appended()
+        rows = {name: take_in(self._schema.column(name), batch) for name, batch in given.items()}
+        counts = {name: one.rows for name, one in rows.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+            raise ValueError(f"columns have different numbers of samples: {listed}")
+        count = next(iter(counts.values()))
+        self._add({c.column_id: rows[c.name] if c.name in rows else missing_rows(c, count) for c in self._schema.columns}, count)
+
+    def commit(self) -> None:
+        """Make everything written so far visible as one version, and go on with an empty writer."""
+        self._check_open()
+        self._take_appended()
+        self._write_shard()
+        if self._single is not None:
+            if not self._facts:
+                self._write_shard(empty=True)
+            return
+        for one in self._objects.values():
+            self._storage.put(object_path(one.digest), one.data)
+        page = Page.of_files(self._facts, self._schema, 0)
+        plan = Plan.of_files(self._facts, self._schema.primary.column_id)
+        current = {one: (stored.digest, len(stored.data)) for one, (_, stored) in self._current.items()}
+        self._finish(NewShards(page, plan, self._schema, self._object_bytes, current))
+        self._facts, self._objects, self._object_bytes = [], {}, 0
+
+    def abort(self) -> None:
+        """Leave nothing of what was not committed."""
+        if self._state == "open":
+            self._state = "aborted"
+            self._close_pool()
+            for one in self._facts:
+                self._storage.delete(file_path(one.file_id))
+            self._facts, self._buffers, self._appended = [], {}, []
+            if self._abandon is not None:
+                self._abandon()
+
+    def close(self) -> None:
+        """Commit and close."""
+        if self._state == "open":
+            self.commit()
+            self._state = "closed"
+            self._close_pool()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    def __repr__(self) -> str:
+        held = self._buffered + len(self._appended)
+        return f"<Writer {self._state}: {self._tokens_written} tokens in {len(self._facts)} shards, {held} samples waiting>"
+
+    # From samples to shards -----------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise ValueError(f"the writer is {self._state}")
+
+    def _check_names(self, given: Mapping[str, Any]) -> None:
+        """Refuse unknown columns, and batches without a column that is needed."""
+        for name in given:
+            self._schema.column(name)
+        lacking = [c.name for c in self._schema.columns if c.name not in given and not c.type.optional]
+        if lacking:
+            raise ColumnError(f"column {lacking[0]!r} is needed", hint=suggest(lacking[0], given))
+
+    def _take_appended(self) -> None:
+        """Check the samples that came one by one, and put them into the buffers."""
+        if not self._appended:
+            return
+        samples, self._appended = self._appended, []
+        rows = {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+        self._add(rows, len(samples))
+
+    def _add(self, rows: dict[int, ColumnRows], count: int) -> None:
+        """Put rows of all columns into the buffers, and write shards as they fill up."""
+        primary = rows[self._schema.primary.column_id]
+        tokens = isinstance(self._schema.primary.type, Tokens)
+        ends = np.cumsum(primary.lengths) if tokens and primary.lengths is not None else None
+        at = 0
+        while at < count:
+            room = min(count - at, MAX_SHARD_SAMPLES - self._buffered)
+            if ends is not None:
+                before = int(ends[at - 1]) if at else 0
+                free = self._shard_tokens - self._buffer(self._schema.primary).values
+                fits = int(np.searchsorted(ends, before + free, side="right")) - at
+                # A sample that does not fit waits for the next shard; one that never fits is a shard by itself.
+                room = min(room, max(fits, 0 if self._buffered else 1))
+            if room > 0:
+                for column in self._schema.columns:
+                    self._buffer(column).add(rows[column.column_id], at, at + room)
+                self._buffered += room
+                at += room
+            if at < count or self._is_full():
+                self._write_shard()
+
+    def _buffer(self, column: Column) -> ColumnBuffer:
+        found = self._buffers.get(column.column_id)
+        if found is None:
+            tokens = column.column_id == self._schema.primary.column_id and isinstance(column.type, Tokens)
+            found = ColumnBuffer(column, self._shard_tokens) if tokens else ColumnBuffer(column)
+            self._buffers[column.column_id] = found
+        return found
+
+    def _is_full(self) -> bool:
+        """Tell whether the buffers hold a shard."""
+        primary = self._schema.primary
+        if isinstance(primary.type, Tokens) and self._buffer(primary).values >= self._shard_tokens:
+            return True
+        return (
+            self._buffered >= MAX_SHARD_SAMPLES
+            or sum(one.nbytes for one in self._buffers.values() if one.column != primary) >= _SHARD_BYTES
+        )
+
+    def _write_shard(self, empty: bool = False) -> None:
+        """Write the buffers as one shard."""
+        if not self._buffered and not empty:
+            return
+        if self._single is not None and self._facts:
+            raise ValueError(
+                "the samples do not fit into one file; raise shard_tokens, or write to a folder instead of a .tok file"
+            )
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tokstore-write")
+        columns = [self._prepare(column) for column in self._schema.columns]
+        file_id = secrets.token_bytes(16)
+        single = self._single
+        sink = self._storage.sink(file_path(file_id) if single is None else single.name)
+        try:
+            facts = write_data_file(
+                sink,
+                file_id,
+                columns,
+                self._schema.primary.column_id,
+                self._pool,
+                embed=single is not None,
+                attachments=None if single is None else single.attachments,
+                metadata=None if single is None else single.metadata,
+                writer=f"tokstore {__version__}",
+                progress=self._report,
+            )
+            if single is None:
+                sink.commit()
+            elif not sink.commit_if_absent():
+                raise single.exists()
+        finally:
+            sink.abort()
+        self._facts.append(facts)
+        self._buffers, self._buffered = {}, 0
+        if single is None and sum(len(one.data) for one in self._objects.values()) > _HELD_OBJECT_BYTES:
+            for one in self._objects.values():
+                self._storage.put(object_path(one.digest), one.data)
+            self._objects = {}
+
+    def _prepare(self, column: Column) -> NewColumn:
+        """Choose the encoder of one column of the shard."""
+        rows = self._buffer(column).rows()
+        level = LEVELS[column.level or self._level]
+        if isinstance(column.type, Tokens) and rows.lengths is not None:
+            return self._prepare_tokens(column, column.type, rows)
+        if column.type.ragged and rows.lengths is not None:
+            bounds = cut_ragged(rows.lengths, column.type.block_target)
+            return NewColumn(column, rows, TextEncoder(level.zstd), bounds=bounds)
+        return NewColumn(column, rows, NumberEncoder(column.type.dtype, level.zstd))
+
+    def _prepare_tokens(self, column: Column, kind: Tokens, rows: ColumnRows) -> NewColumn:
+        """Choose rank table and dictionary of a token column."""
+        made: dict[int, StoredObject] = {}
+
+        def stored(table: RankTable) -> StoredObject:
+            if id(table) not in made:
+                made[id(table)] = encode_object(RANK_TABLE, table.encode())
+            return made[id(table)]
+
+        held = self._current.get(column.column_id)
+        if held is None and self._load_current is not None:
+            held = self._load_current(column)
+        current = None if held is None else held[0]
+        bounds = cut_ragged(rows.lengths if rows.lengths is not None else np.zeros(0, np.int64), kind.block_target)
+        level = LEVELS[column.level or self._level]
+        encoder = choose_encoder(
+            rows.values, bounds, kind.vocab_size, level, current, lambda table: len(stored(table).data)
+        )
+        table = encoder.table
+        if table is None:
+            return NewColumn(column, rows, encoder, bounds=bounds)
+        if held is None or table is not held[0]:
+            held = (table, stored(table))
+            if held[1].digest not in self._objects:
+                self._objects[held[1].digest] = held[1]
+                self._object_bytes += len(held[1].data)
+        self._current[column.column_id] = held
+        return NewColumn(column, rows, encoder, held[1], bounds)
+
+    def _report(self, values: int) -> None:
+        """Pass on progress."""
+        self._tokens_written += values
+        if self._progress is not None:
+            self._progress(Progress(self._tokens_written, None, "tokens", "write"))
+
+    def _close_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """What a single file carries beside its columns, and how it is named."""
+
+    name: str
+    attachments: dict[str, StoredObject]
+    metadata: str | None
+    exists: Callable[[], Exception]
