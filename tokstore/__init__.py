@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
+from tokstore.column_types import Label, Score, Text, Tokens
 from tokstore.errors import (
     ChecksumError,
     ColumnError,
@@ -28,11 +29,12 @@ from tokstore.errors import (
     UnsupportedError,
     VersionError,
 )
+from tokstore.opening import create
+from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
+from tokstore.opening import part_writer as writer
 from tokstore.ragged import Ragged
-from tokstore.schema import Label, Schema, Score, Text, Tokens
-from tokstore.store import Store, VersionInfo, create
-from tokstore.store import open_store as open
-from tokstore.store import part_writer as writer
+from tokstore.schema import Schema
+from tokstore.store import Store, VersionInfo
 from tokstore.verify import Report, verify
 from tokstore.view import View
 from tokstore.writer import Progress, Writer
@@ -85,7 +87,8 @@ def pack(source: Any, path: Any, **options: Any) -> Any:
     Args:
         source: A file, a folder, or several.
         path: The store to create.
-        **options: ``tokenizer="tok.json"`` (``None`` for bytes), ``text="text"`` (field of a JSON line), ``level``, ``part``, …
+        **options: ``tokenizer="tok.json"`` (``None`` for bytes), ``text="text"`` (field of a JSON line), ``level``,
+            ``part``, …
 
     Example:
         >>> ts.pack("corpus.jsonl.zst", "corpus", tokenizer="tokenizer.json")  # doctest: +SKIP

@@ -1,4 +1,5 @@
-"""Rows of one column <-> encoded blocks: where blocks end, what their table says, which codec does the work (format.md 4.3-4.5).
+"""Rows of one column <-> encoded blocks: where blocks end, what their table says, which codec does the work
+(format.md 4.3-4.5).
 
 Everything here is a pure function of arrays; files begin in `tokstore.shard`.
 """
@@ -16,6 +17,7 @@ from tokstore.codecs.contract import BlockDecoder
 from tokstore.codecs.numbers import NumberDecoder
 from tokstore.codecs.ranked import RankTable, TokenDecoder
 from tokstore.codecs.text import TextDecoder
+from tokstore.column_types import DTYPES, ColumnType, Text, Tokens, UnknownType
 from tokstore.errors import CorruptError, UnsupportedError
 from tokstore.format import (
     FLAG_OPTIONAL,
@@ -28,15 +30,14 @@ from tokstore.format import (
 )
 from tokstore.frames import Dictionary
 from tokstore.packed import Ints, PackedReader, encode_packed
-from tokstore.schema import DTYPES, ColumnType, Text, Tokens, UnknownType
 
 __all__ = [
     "BlockTable",
     "ColumnRows",
     "Spans",
+    "check_entry",
     "cut_fixed",
     "cut_ragged",
-    "check_entry",
     "decoder_for",
     "find_spans",
     "first_rows",
@@ -144,9 +145,15 @@ class Spans:
     lead: Ints
 
 
+def _steps(edges: Sequence[int] | Ints) -> Ints:
+    """Return the differences of ascending numbers."""
+    array = np.asarray(edges, np.int64)
+    return array[1:] - array[:-1]
+
+
 def spans_of(bounds: Sequence[int], lengths: Ints | None, rows: int) -> Spans:
     """Return the spans of one shard from the blocks and lengths of its primary column (format.md 7.3)."""
-    starts = find_spans(np.diff(np.asarray(bounds, np.int64)))
+    starts = find_spans(_steps(bounds))
     if len(starts) < 2:
         one = np.ones(min(rows, 1), np.int64)
         return Spans(0 * one, rows * one, 0 * one, 0 * one)
@@ -158,8 +165,8 @@ def spans_of(bounds: Sequence[int], lengths: Ints | None, rows: int) -> Spans:
         # A sample begins in the span that holds its first value, or the value after it if it has none.
         begins = np.searchsorted(row_starts[:-1], edges[:-1], side="left").astype(np.int64)
         lead = np.minimum(row_starts[begins], edges[1:]) - edges[:-1]
-    samples = np.diff(np.append(begins, rows))
-    return Spans(np.diff(np.asarray(starts, np.int64)), samples, np.diff(edges), lead)
+    samples = _steps(np.append(begins, rows))
+    return Spans(_steps(starts), samples, _steps(edges), lead)
 
 
 def first_rows(bounds: Sequence[int], lengths: Ints | None) -> Ints:
@@ -266,7 +273,7 @@ class BlockTable:
         ranges: bytes,
     ) -> bytes:
         """Return the bytes of a table, before compression."""
-        parts = [offsets, stored_bytes, np.diff(np.asarray(bounds, np.int64)), first_row, forms]
+        parts: list[Ints] = [offsets, stored_bytes, _steps(bounds), first_row, forms]
         counts = [part for part in (missing, nans) if part is not None]
         return b"".join(
             [

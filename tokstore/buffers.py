@@ -1,7 +1,7 @@
 """Rows that wait for their shard: one growing array per column, in the dtype they have at rest.
 
-Room is reserved for a whole shard at once; the operating system gives memory only to what is touched, so that nothing is copied when an
-array grows to the size that was asked for.
+Room is reserved for a whole shard at once; the operating system gives memory only to what is touched, so that nothing
+is copied when an array grows to the size that was asked for.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from typing import Any
 from tokstore.errors import ExistsError, MissingFileError
 from tokstore.format import MAX_METADATA_BYTES
 from tokstore.growth import NewShards, append_shards
-from tokstore.manifest import STORE_FILE, Root, commit, empty_root, find_newest, identity_json, read_identity
+from tokstore.manifest import STORE_FILE, commit, find_newest, identity_json, read_identity
 from tokstore.objects import ATTACHMENT, StoredObject, encode_object, object_path
+from tokstore.root import Root, empty_root
 from tokstore.schema import Schema
 from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
@@ -46,7 +47,7 @@ def encode_user_metadata(metadata: Mapping[str, Any] | None) -> str | None:
     text = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False)
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise ValueError(
-            f"metadata takes {len(text.encode())} bytes as JSON, at most {MAX_METADATA_BYTES} are allowed (format.md 11)"
+            f"metadata takes {len(text.encode())} bytes as JSON, at most {MAX_METADATA_BYTES} may (format.md 11)"
         )
     return text
 

@@ -73,7 +73,8 @@ class Deletions:
             return kept
         gone = np.concatenate([[0], np.cumsum(samples)])
         # Run j begins after first[j] - gone[j] samples that are left.
-        return kept + gone[np.searchsorted(first - gone[:-1], kept, side="right")]
+        left: Ints = kept + gone[np.searchsorted(first - gone[:-1], kept, side="right")]
+        return left
 
     def lead_left(self, lead: Ints, span_samples: Ints, shard_spans: Ints, shard_samples: Ints) -> Ints:
         """Return the lead of every span without the values of deleted samples (format.md 8.4).

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
+from tokstore.column_types import Label, Score, Text
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints
 from tokstore.ragged import Ragged
-from tokstore.schema import Column, Label, Score, Text
+from tokstore.schema import Column
 
 __all__ = ["deliver_batch", "deliver_sample", "reorder"]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from tokstore.column_types import Tokens, UnknownType
 from tokstore.format import FLAG_OBJECT
-from tokstore.pages import FIRST_FILE
-from tokstore.schema import Column, Tokens, UnknownType
+from tokstore.placement import FIRST_FILE
+from tokstore.schema import Column
 from tokstore.version import Version
 
 __all__ = ["describe_version", "version_html", "version_text"]
@@ -28,7 +29,8 @@ def describe_version(version: Version, *, deep: bool) -> dict[str, Any]:
 
     Args:
         version: The open version.
-        deep: Open every data file for blocks, forms, tables and objects of each column. Without it only the root is used.
+        deep: Open every data file for blocks, forms, tables and objects of each column. Without it only the root is
+            used.
     """
     root = version.root
     totals = root.totals
@@ -154,7 +156,7 @@ def bytes_text(nbytes: int) -> str:
         '9.1 MB'
     """
     size, unit = float(nbytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):  # noqa: B007 - the last one is used
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if size < 999.5 or unit == "PB":
             break
         size /= 1000
@@ -211,5 +213,3 @@ def version_html(path: str, facts: dict[str, Any]) -> str:
 def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
     """Pair the first row with heading cells and the others with data cells."""
     return [("th" if i == 0 else "td", row) for i, row in enumerate(rows)]
-
-

@@ -1,7 +1,7 @@
 """The exception classes and how a message is built.
 
-Every error that comes from bytes carries where it was found and which rule of the spec it breaks, so that a message reads
-``data/3f/3f…e1.tok: block checksum differs at byte 4096: expected 0x9ae0daaf, found 0x00000000 (format.md 2.2)``.
+Every error that comes from bytes carries where it was found and which rule of the spec it breaks, so that a message
+reads ``data/3f/3f…e1.tok: block checksum differs at byte 4096: expected 0x9ae0daaf, found 0x00000000 (format.md 2.2)``.
 Bad arguments are plain `ValueError` and `TypeError`. Messages never show the content of samples.
 """
 

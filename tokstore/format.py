@@ -1,13 +1,13 @@
 """Magic numbers, limits, and the fixed structures of the format <-> bytes (format.md 4, 5, 8, 11).
 
-Pure functions of bytes. Structures that come in arrays (column entries, object entries, page records) are numpy record types, so
-that a directory of any length is parsed by one call.
+Pure functions of bytes. Structures that come in arrays (column entries, object entries, page records) are numpy
+record types, so that a directory of any length is parsed by one call.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -196,14 +196,12 @@ class Header:
     """First 64 bytes of a data file (format.md 4.2)."""
 
     file_id: bytes
-    features: Features = Features()
+    features: Features = field(default_factory=Features)
 
     def encode(self) -> bytes:
         """Return the 64 bytes."""
         f = self.features
-        body = _HEADER.pack(
-            DATA_MAGIC, *VERSION, f.ignorable, f.read_only, f.required, self.file_id, bytes(16), 0
-        )[:-8]
+        body = _HEADER.pack(DATA_MAGIC, *VERSION, f.ignorable, f.read_only, f.required, self.file_id, bytes(16), 0)[:-8]
         return body + struct.pack("<Q", checksum(body))
 
     @classmethod
@@ -257,7 +255,9 @@ class Footer:
         footer = cls(*numbers)
         if footer.file_bytes != file_bytes:
             raise CorruptError(
-                f"the file has {file_bytes} bytes, its footer says {footer.file_bytes}", offset=at, rule="format.md 4.11"
+                f"the file has {file_bytes} bytes, its footer says {footer.file_bytes}",
+                offset=at,
+                rule="format.md 4.11",
             )
         ordered = (HEADER_BYTES, footer.copy_offset, footer.tail_offset, footer.index_offset, at)
         if list(ordered) != sorted(ordered) or footer.index_offset + footer.index_bytes != at:

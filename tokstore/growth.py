@@ -1,6 +1,7 @@
 """New shards -> the next version: pages grow, totals add up, staged parts join (format.md 8.6, 9).
 
-Functions from a root to the draft of the next one, so that a writer who lost a race applies the same function to the winner's root.
+Functions from a root to the draft of the next one, so that a writer who lost a race applies the same function to the
+winner's root.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from tokstore.format import (
     verify_checksum,
     wrap,
 )
-from tokstore.manifest import ColumnTotals, Root, Totals
-from tokstore.pages import Page, Plan, join_ranges
+from tokstore.pages import Page
+from tokstore.placement import join_ranges
+from tokstore.plan import Plan
+from tokstore.root import ColumnTotals, Root, Totals
 from tokstore.schema import Column, Schema
 from tokstore.wire import checksum, decode_metadata, digest, encode_metadata
 
@@ -201,10 +204,7 @@ class Part:
             2: self.base_version,
             3: new.page.encode(new.schema),
             4: new.plan.encode(),
-            5: {
-                one: {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
-                for one, t in sorted(totals.items())
-            },
+            5: {one: {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans} for one, t in sorted(totals.items())},
             6: new.schema.records(),
         }
         framed = wrap(PART_MAGIC, encode_metadata(content))

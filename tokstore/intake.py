@@ -1,7 +1,7 @@
 """What users pass for a column -> checked arrays of its dtype (`ColumnRows`).
 
-Everything is checked before anything is stored, by a few numpy calls over the whole batch. Messages name the column and the first
-row that is wrong; they never show its content.
+Everything is checked before anything is stored, by a few numpy calls over the whole batch. Messages name the column
+and the first row that is wrong; they never show its content.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
+from tokstore.column_types import Label, Score, Text, Tokens
 from tokstore.errors import UnsupportedError
 from tokstore.ragged import Ragged
-from tokstore.schema import Column, Label, Score, Text, Tokens
+from tokstore.schema import Column
 
 __all__ = ["missing_rows", "take_in"]
 
@@ -25,7 +26,8 @@ def take_in(column: Column, given: Any) -> ColumnRows:
 
     Args:
         column: Name and type.
-        given: A `Ragged`, an array, or a sequence with one item per sample. ``None`` items and masked items are missing.
+        given: A `Ragged`, an array, or a sequence with one item per sample. ``None`` items and masked items are
+            missing.
 
     Raises:
         TypeError: Values of the wrong kind.

@@ -1,7 +1,7 @@
 """Packed arrays of integers (format.md 2.3): a base, a width, byte planes; one cumulative sum to decode.
 
-Planes keep the low, noisy bytes apart from the high, almost constant ones, which is what a later zstd pass needs; any width from 0
-to 8 costs the same few numpy calls.
+Planes keep the low, noisy bytes apart from the high, almost constant ones, which is what a later zstd pass needs; any
+width from 0 to 8 costs the same few numpy calls.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def encode_packed(values: NDArray[np.integer] | list[int]) -> bytes:
 
     Example:
         >>> encode_packed([5, 5, 7, 4]).hex(" ")
-        '00 01 04 00 00 00 00 00 00 00 01 01 03 00'
+        '01 01 05 00 00 00 00 00 00 00 00 04 05'
     """
     array = np.ascontiguousarray(values, dtype=np.int64)
     if array.size == 0:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from tokstore.errors import ConflictError, ExistsError, TokstoreError, VersionError
 from tokstore.growth import NewShards, Part
-from tokstore.manifest import Root, read_root
+from tokstore.manifest import read_root
+from tokstore.root import Root
 from tokstore.storage import Storage
 
 __all__ = ["committed_nonces", "decode_part", "part_path", "stage", "staged_parts"]
@@ -36,7 +37,9 @@ def stage(storage: Storage, name: str, base_version: int) -> Callable[[NewShards
         ExistsError: The name is taken, now or when the shards are staged.
     """
     path = part_path(name)
-    taken = ExistsError("a part of that name is staged", path=storage.describe(path), hint="commit it, or choose another")
+    taken = ExistsError(
+        "a part of that name is staged", path=storage.describe(path), hint="commit it, or choose another"
+    )
     if name in staged_parts(storage):
         raise taken
 
@@ -61,7 +64,7 @@ def committed_nonces(storage: Storage, newest: Root, parts: Sequence[Part]) -> f
     Raises:
         ConflictError: One of these versions is gone, so that it cannot be told whether a part is in already.
     """
-    found = set()
+    found: set[bytes] = set()
     for number in range(min(part.base_version for part in parts) + 1, newest.version + 1):
         try:
             root = newest if number == newest.version else read_root(storage, number)

@@ -1,11 +1,13 @@
 """`Ragged`: rows of different lengths as one array of values and one of lengths.
 
-The class is a thin pair of arrays, so that everything which moves tokens works on whole arrays; rows are views of `values`.
+The class is a thin pair of arrays, so that everything which moves tokens works on whole arrays; rows are views of
+`values`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
@@ -100,7 +102,7 @@ class Ragged:
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         offsets = self.offsets.tolist()
-        return (self.values[a:b] for a, b in zip(offsets, offsets[1:], strict=False))
+        return (self.values[a:b] for a, b in pairwise(offsets))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ragged):

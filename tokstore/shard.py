@@ -1,7 +1,7 @@
 """Read one data file: header, footer, index, tables, rows sections, blocks (format.md 4).
 
-A `DataFile` knows no storage. It says which ranges it wants and takes their bytes, so that whoever reads many files can fetch all of
-them in one round trip. Sections are parsed when first asked for.
+A `DataFile` knows no storage. It says which ranges it wants and takes their bytes, so that whoever reads many files
+can fetch all of them in one round trip. Sections are parsed when first asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokstore import frames
 from tokstore.block import BlockTable, check_entry, unpack_bits
 from tokstore.codecs.contract import BlockDecoder
+from tokstore.column_types import ColumnType
 from tokstore.errors import ChecksumError, ColumnError, CorruptError, TokstoreError
 from tokstore.format import (
     COLUMN_ENTRY,
@@ -36,7 +37,7 @@ from tokstore.format import (
     verify_checksum,
 )
 from tokstore.packed import Ints, PackedReader
-from tokstore.schema import ColumnType, Schema
+from tokstore.schema import Schema
 from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, place_seed
 
 __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
@@ -120,7 +121,9 @@ class DataFile:
         return [(place.path, 0, HEADER_BYTES), (place.path, place.tail_offset, end - place.tail_offset)]
 
     @classmethod
-    def place_alone(cls, path: str, file_bytes: int, header: bytes | memoryview, footer: bytes | memoryview) -> FilePlace:
+    def place_alone(
+        cls, path: str, file_bytes: int, header: bytes | memoryview, footer: bytes | memoryview
+    ) -> FilePlace:
         """Return the place of a file that is opened without a page."""
         try:
             file_id = Header.decode(header).file_id
@@ -201,7 +204,9 @@ class DataFile:
         number = self._numbers.get(column_id)
         if number is None:
             raise ColumnError(
-                f"the file does not hold column {column_id}, though it should", path=self.place.path, rule="format.md 8.3"
+                f"the file does not hold column {column_id}, though it should",
+                path=self.place.path,
+                rule="format.md 8.3",
             )
         return self.entries[number]
 

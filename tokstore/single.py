@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from tokstore.block import spans_of
+from tokstore.column_types import UnknownType
+from tokstore.column_writer import ColumnFacts
 from tokstore.errors import TokstoreError
 from tokstore.format import FOOTER_BYTES, HEADER_BYTES
 from tokstore.growth import NewShards, append_shards
-from tokstore.manifest import Root, empty_root
 from tokstore.objects import ATTACHMENT
-from tokstore.pages import Page, Plan
-from tokstore.schema import UnknownType
+from tokstore.pages import Page
+from tokstore.plan import Plan
+from tokstore.root import Root, empty_root
 from tokstore.shard import DataFile
-from tokstore.shard_writer import ColumnFacts, FileFacts
+from tokstore.shard_writer import FileFacts
 from tokstore.storage import Storage
 
 __all__ = ["open_file"]
@@ -91,4 +93,3 @@ def _root_of(file: DataFile) -> Root:
     start = empty_root(place.file_id, schema, attachments, file.metadata.get(4), 0)
     new = NewShards(Page.of_files([facts], schema, 0), Plan.of_files([facts], primary.column_id), schema)
     return append_shards(start, new, lambda record, part: b"")
-

@@ -1,8 +1,9 @@
 """Where bytes live: a local folder behind the few calls that an object store offers as well.
 
-Paths are relative, with ``/``. Reading is plural: one call fetches any ranges of any files and counts as one round trip, so that code
-above is written in trips, and tests can count them. Writing ends in one of three ways: `put` (content-addressed, may exist),
-`put_if_absent` (decides a race), `replace` (hints). All of them write a temporary file, sync it, move it, and sync the folder.
+Paths are relative, with ``/``. Reading is plural: one call fetches any ranges of any files and counts as one round
+trip, so that code above is written in trips, and tests can count them. Writing ends in one of three ways: `put`
+(content-addressed, may exist), `put_if_absent` (decides a race), `replace` (hints). All of them write a temporary
+file, sync it, move it, and sync the folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check every byte of a store against the spec, and say what is wrong where (format.md, all of it).
 
-Reading checks what it needs; this checks everything: digests of whole files, padding, the second copies, values digests, counts. It never repairs
-and goes on after a finding, so that one run tells the whole damage.
+Reading checks what it needs; this checks everything: digests of whole files, padding, the second copies, values
+digests, counts. It never repairs and goes on after a finding, so that one run tells the whole damage.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import BlockTable, first_rows, pack_bits, spans_of
+from tokstore.column_types import Text, Tokens, UnknownType
 from tokstore.errors import ChecksumError, CorruptError, TokstoreError
 from tokstore.format import FLAG_OPTIONAL, FOOTER_BYTES, HEADER_BYTES, Footer
-from tokstore.objects import ATTACHMENT, decode_object, object_path
-from tokstore.pages import FIRST_FILE, Page
+from tokstore.objects import decode_object, object_path
+from tokstore.opening import open_store
+from tokstore.pages import Page
 from tokstore.parts import decode_part, part_path, staged_parts
+from tokstore.placement import FIRST_FILE
 from tokstore.reading import result_dtype
-from tokstore.schema import Column, Text, Tokens, UnknownType
+from tokstore.schema import Column
 from tokstore.shard import DataFile
-from tokstore.store import Store, open_store
+from tokstore.store import Store
 from tokstore.writer import Progress
 
 __all__ = ["Report", "verify"]
@@ -197,7 +200,9 @@ class _Checker:
         storage = self.store.storage
         found = storage.file_bytes(place.path)
         if found != place.file_bytes:
-            raise CorruptError(f"a file of {found} bytes should have {place.file_bytes}", path=place.path, rule="format.md 8.3")
+            raise CorruptError(
+                f"a file of {found} bytes should have {place.file_bytes}", path=place.path, rule="format.md 8.3"
+            )
         file = version.file_by_number(page, number)
         try:
             (foot,) = storage.read_ranges([(place.path, found - FOOTER_BYTES, FOOTER_BYTES)])
@@ -268,7 +273,9 @@ class _Checker:
             if offset < at:
                 raise CorruptError("blocks overlap", offset=offset, rule="format.md 11")
             if offset != at + -at % aligned[offset]:
-                raise CorruptError("a block does not begin at the next aligned offset", offset=offset, rule="format.md 4.3")
+                raise CorruptError(
+                    "a block does not begin at the next aligned offset", offset=offset, rule="format.md 4.3"
+                )
             self._zero(file, at, offset)
             at = offset + nbytes
         if at != footer.copy_offset:
@@ -299,7 +306,9 @@ class _Checker:
         bounds = table.value_starts.tolist()
         lengths = None if rows.starts is None else np.diff(rows.starts)
         if not np.array_equal(first_rows(bounds, lengths), table.first_row):
-            raise CorruptError(f"column {column.name!r}: first rows of blocks are wrong", path=path, rule="format.md 4.5")
+            raise CorruptError(
+                f"column {column.name!r}: first rows of blocks are wrong", path=path, rule="format.md 4.5"
+            )
         if lengths is not None:
             made.update(lengths.astype("<u8").tobytes())
         if int(entry["flags"]) & FLAG_OPTIONAL and rows.valid is not None:
@@ -331,7 +340,9 @@ class _Checker:
         """Check NaN count and range of one block."""
         path, at = file.place.path, int(table.offsets[block])
         if table.nans is not None and int(np.count_nonzero(np.isnan(values))) != int(table.nans[block]):
-            raise CorruptError(f"column {column.name!r}: a NaN count is wrong", path=path, offset=at, rule="format.md 4.5")
+            raise CorruptError(
+                f"column {column.name!r}: a NaN count is wrong", path=path, offset=at, rule="format.md 4.5"
+            )
         if table.ranges is None or isinstance(column.type, (Text, Tokens)):
             return
         start = int(table.value_starts[block])

@@ -1,7 +1,7 @@
 """One open version: pages, data files and blocks, loaded when first needed and kept within bounds (format.md 8).
 
-This is where round trips are planned. Rows that are wanted, however many shards they lie in, cost one trip for the tails and objects of
-files that are not open yet and one for their blocks.
+This is where round trips are planned. Rows that are wanted, however many shards they lie in, cost one trip for the
+tails and objects of files that are not open yet and one for their blocks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -20,10 +21,12 @@ from tokstore.codecs.contract import BlockDecoder
 from tokstore.deletions import Deletions
 from tokstore.errors import ChecksumError, CorruptError, TokstoreError
 from tokstore.format import HAS_DELETIONS
-from tokstore.manifest import Root
 from tokstore.objects import decode_object, object_path
 from tokstore.packed import Ints
-from tokstore.pages import ABSENT, CONSTANT, FIRST_FILE, Page, Plan
+from tokstore.pages import Page
+from tokstore.placement import ABSENT, CONSTANT, FIRST_FILE
+from tokstore.plan import Plan
+from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, ObjectRef
 from tokstore.storage import Range, Storage
@@ -163,7 +166,7 @@ class Version:
         have = {i: self._pages.get(i) for i in numbers}
         missing = [i for i, page in have.items() if page is None]
         for i, data in self._parts(missing, "page", "pages").items():
-            page = self._decoded(lambda d=data: Page.decode(d, self.root.schema), "pages", i, "page")
+            page = self._decoded(partial(Page.decode, data, self.root.schema), "pages", i, "page")
             record = self.root.pages[i]
             if page.shards != int(record["shards"]) or int(page.samples.sum()) != int(record["samples"]):
                 raise CorruptError("a page has other shards or samples than its record", rule="format.md 8.2")
@@ -185,7 +188,7 @@ class Version:
         missing = [i for i, plan in have.items() if plan is None]
         for i, data in self._parts(missing, "plan", "plans").items():
             shards = int(self.root.pages["shards"][i])
-            plan = self._decoded(lambda d=data, n=shards: Plan.decode(d, n), "plans", i, "plan")
+            plan = self._decoded(partial(Plan.decode, data, shards), "plans", i, "plan")
             have[i] = plan
             self._plans.put(i, plan)
         return [plan for plan in (have[i] for i in numbers) if plan is not None]
@@ -200,9 +203,7 @@ class Version:
             data = self._parts([number], "deletion", "deletions")[number]
             (page,) = self.pages([number])
             spans = int(record["spans"])
-            found = self._decoded(
-                lambda: Deletions.decode(data, page.samples, spans), "deletions", number, "deletion"
-            )
+            found = self._decoded(lambda: Deletions.decode(data, page.samples, spans), "deletions", number, "deletion")
             if int(found.deleted.sum()) != int(record["deleted"]):
                 raise CorruptError("deletions do not add up to their page record", rule="format.md 8.5")
             self._deletions.put(number, found)

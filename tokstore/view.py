@@ -1,7 +1,7 @@
 """`View`: which samples, and every way to read them (format.md 7.1).
 
-A view never changes: it is pinned to a version. Reading is by position, batch by batch; what a call decodes is bounded by what it returns
-plus a block.
+A view never changes: it is pinned to a version. Reading is by position, batch by batch; what a call decodes is
+bounded by what it returns plus a block.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows, Spans
+from tokstore.column_types import Tokens
 from tokstore.deliver import deliver_batch, deliver_sample, reorder
 from tokstore.errors import ColumnError, suggest
 from tokstore.packed import Ints
-from tokstore.reading import read_lengths, read_rows, result_dtype
-from tokstore.schema import Column, Schema, Tokens
+from tokstore.reading import block_edges, read_lengths, read_rows, result_dtype
+from tokstore.schema import Column, Schema
 from tokstore.version import ShardRows, Version
 
 __all__ = ["View", "ViewSpans"]
@@ -151,7 +153,8 @@ class View:
         """Return samples at positions as one batch, in the order asked for.
 
         Args:
-            positions: Integers, a slice, or booleans for all samples. Repeats are allowed, negative ones count from the end.
+            positions: Integers, a slice, or booleans for all samples. Repeats are allowed, negative ones count from
+                the end.
             columns: Names; all by default.
             start: First value of every sample to take, of ragged columns of tokens.
             stop: End of the values to take of every sample; ``None`` for its end. Only blocks in between are read.
@@ -236,8 +239,8 @@ class View:
 
         Args:
             columns: Names; all by default.
-            batch_size: Samples in a batch, at most. A batch also ends near 2**20 values, so that memory stays small whatever the
-                samples' length; a single longer sample comes alone.
+            batch_size: Samples in a batch, at most. A batch also ends near 2**20 values, so that memory stays small
+                whatever the samples' length; a single longer sample comes alone.
             part: ``(i, n)``: only the i-th of n parts of nearly equal numbers of samples, for n processes side by side.
 
         Yields:
@@ -264,21 +267,26 @@ class View:
             rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
             yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
 
-    def _batches(
-        self, columns: list[Column], first: int, stop: int, batch_size: int
-    ) -> Iterator[tuple[int, int]]:
+    def _batches(self, columns: list[Column], first: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:
         """Yield positions at which batches begin and end."""
         ragged = [column for column in columns if column.type.ragged]
         for begin in range(first, stop, _ROWS_AT_ONCE):
             end = min(begin + _ROWS_AT_ONCE, stop)
+            groups = self._version.locate(np.arange(begin, end))
             ends = np.zeros(end - begin, np.int64)
             for column in ragged:
-                ends += self.lengths(begin, end, column=column.name)
+                ends += read_lengths(self._version, column, groups)
             np.cumsum(ends, out=ends)
+            # Blocks end where samples end, so that a batch which ends there decodes no block that the next one needs
+            # too.
+            edges = block_edges(self._version, ragged[0], groups) if ragged else np.zeros(0, np.int64)
             at, done = 0, 0
             while at < len(ends):
                 full = int(np.searchsorted(ends, done + _BATCH_VALUES, side="right"))
                 upto = min(max(full, at + 1), at + batch_size, len(ends))
+                edge = int(np.searchsorted(edges, upto, side="right")) - 1
+                if upto < len(ends) and edge >= 0 and edges[edge] > at + (upto - at) // 2:
+                    upto = int(edges[edge])
                 yield begin + at, begin + upto
                 at, done = upto, int(ends[upto - 1])
 
@@ -329,9 +337,10 @@ class View:
         low, high = int(used[0]), int(used[-1]) + 1
         edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
         parts = []
-        for a, b in zip(edges, edges[1:], strict=False):
-            inside = {"start": max(0, skip - int(starts[a])), "stop": until - int(starts[a])} if b - a == 1 else {}
-            rows = read_rows(self._version, [column], self._version.locate(np.arange(first + a, first + b)), **inside)
+        for a, b in pairwise(edges):
+            begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
+            part = self._version.locate(np.arange(first + a, first + b))
+            rows = read_rows(self._version, [column], part, start=begin, stop=end)
             parts.append(rows[column.name].values)
         return np.concatenate(parts)
 

@@ -1,6 +1,7 @@
 """Integers, checksums, digests, narrow msgpack: bytes only, no files, no numpy (format.md 2).
 
-Everything that reads works on a `memoryview` or `bytes` whose length was checked before, and raises `CorruptError` without a
+Everything that reads works on a `memoryview` or `bytes` whose length was checked before, and raises `CorruptError`
+without a
 path: the caller, who knows the file, adds it.
 """
 
@@ -86,13 +87,14 @@ def _ordered(value: object, depth: int) -> object:
 def _check_depth(depth: int) -> None:
     """Refuse a nesting deeper than the spec allows."""
     if depth > _DEPTH:
-        raise ValueError(f"metadata is nested deeper than 4 (format.md 2.4)")
+        raise ValueError("metadata is nested deeper than 4 (format.md 2.4)")
 
 
 def decode_metadata(data: bytes | memoryview, known: frozenset[int] | None = None) -> Any:
     """Decode narrow msgpack and refuse every other form (format.md 2.4).
 
-    The strictness is one comparison: what was decoded must encode to the same bytes again. That rejects unsorted and double
+    The strictness is one comparison: what was decoded must encode to the same bytes again. That rejects unsorted and
+        double
     keys, long forms, extension types and trailing bytes alike.
 
     Args:
@@ -157,5 +159,7 @@ _NO_SIZE = (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR)
 def unpack(form: struct.Struct, data: bytes | memoryview, offset: int = 0) -> tuple[Any, ...]:
     """Unpack a fixed structure, with `TruncatedError` where bytes are missing."""
     if offset < 0 or offset + form.size > len(data):
-        raise TruncatedError(f"{form.size} bytes are needed, {max(0, len(data) - offset)} are there", rule="format.md 4.1")
+        raise TruncatedError(
+            f"{form.size} bytes are needed, {max(0, len(data) - offset)} are there", rule="format.md 4.1"
+        )
     return form.unpack_from(data, offset)

@@ -1,7 +1,7 @@
 """`Writer`: samples in, shards out, one commit that makes them visible.
 
-Samples wait in memory until a shard is full, then its blocks are encoded on threads while the file is written. Nothing that a writer makes
-is visible before `commit`; an exception, Ctrl-C or a full disk removes what it wrote.
+Samples wait in memory until a shard is full, then its blocks are encoded on threads while the file is written.
+Nothing that a writer makes is visible before `commit`; an exception, Ctrl-C or a full disk removes what it wrote.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from tokstore.codecs.numbers import NumberEncoder
 from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, choose_encoder
 from tokstore.codecs.text import TextEncoder
+from tokstore.column_types import Tokens
+from tokstore.column_writer import NewColumn
 from tokstore.errors import ColumnError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.growth import NewShards
 from tokstore.intake import missing_rows, take_in
 from tokstore.objects import RANK_TABLE, StoredObject, encode_object, object_path
-from tokstore.pages import Page, Plan
-from tokstore.schema import Column, Schema, Tokens
+from tokstore.pages import Page
+from tokstore.plan import Plan
+from tokstore.schema import Column, Schema
 from tokstore.shard import file_path
-from tokstore.shard_writer import FileFacts, NewColumn, write_data_file
+from tokstore.shard_writer import FileFacts, write_data_file
 from tokstore.storage import Storage
 
 __all__ = ["Progress", "Writer"]
@@ -60,7 +63,8 @@ class Progress:
 
 
 class Writer:
-    """Write samples. Get one from `tokstore.create`, `tokstore.writer` or `Store.writer`, and use it in a ``with`` block.
+    """Write samples. Get one from `tokstore.create`, `tokstore.writer` or `Store.writer`, and use it in a ``with``
+    block.
 
     Leaving the block commits; leaving it by an exception leaves nothing.
 
@@ -119,8 +123,8 @@ class Writer:
 
         Raises:
             ColumnError: An unknown column, or one that is needed.
-            TypeError, ValueError: A value that the column does not take. It is raised here or, since samples are checked many at
-                a time, by a later call; nothing of the batch is written then.
+            TypeError, ValueError: A value that the column does not take. It is raised here or, since samples are
+                checked many at a time, by a later call; nothing of the batch is written then.
         """
         self._check_open()
         self._check_names(sample)
@@ -137,8 +141,8 @@ class Writer:
 
         Raises:
             ColumnError: An unknown column, or one that is needed.
-            TypeError, ValueError: Values that a column does not take, or columns of different length. Nothing of the batch
-                is written then.
+            TypeError, ValueError: Values that a column does not take, or columns of different length. Nothing of the
+                batch is written then.
         """
         self._check_open()
         given = {name: batch for name, batch in (columns or {}).items() if name != "sample_id"} | named
@@ -150,7 +154,10 @@ class Writer:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
             raise ValueError(f"columns have different numbers of samples: {listed}")
         count = next(iter(counts.values()))
-        self._add({c.column_id: rows[c.name] if c.name in rows else missing_rows(c, count) for c in self._schema.columns}, count)
+        self._add(
+            {c.column_id: rows[c.name] if c.name in rows else missing_rows(c, count) for c in self._schema.columns},
+            count,
+        )
 
     def commit(self) -> None:
         """Make everything written so far visible as one version, and go on with an empty writer."""
@@ -204,7 +211,7 @@ class Writer:
 
     def __repr__(self) -> str:
         held = self._buffered + len(self._appended)
-        return f"<Writer {self._state}: {self._tokens_written} tokens in {len(self._facts)} shards, {held} samples waiting>"
+        return f"<Writer {self._state}: {self._tokens_written} tokens, {len(self._facts)} shards, {held} samples wait>"
 
     # From samples to shards -----------------------------------------------------------------------------------
 

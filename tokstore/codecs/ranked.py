@@ -1,8 +1,8 @@
 """The codec of token ids: rank by frequency, then zstd (codecs.md 2).
 
-Ids become ranks through a `RankTable`, so that frequent tokens have small numbers whose bytes repeat; blocks of ranks compress against
-a dictionary of the same ranks, which lets small blocks reach the ratio of a whole file. Decoding is one zstd call and one
-table look-up per block.
+Ids become ranks through a `RankTable`, so that frequent tokens have small numbers whose bytes repeat; blocks of ranks
+compress against a dictionary of the same ranks, which lets small blocks reach the ratio of a whole file. Decoding is
+one zstd call and one table look-up per block.
 """
 
 from __future__ import annotations
@@ -208,7 +208,9 @@ class TokenDecoder:
         ranks = np.frombuffer(coded, "<u2", n)
         largest = int(ranks.max())
         # The look-up clips, so the escape lands on the extra last item; anything else out of range is refused first.
-        table.take(ranks, out=out, mode="clip") if table.dtype == out.dtype else np.copyto(out, table.take(ranks, mode="clip"))
+        table.take(ranks, out=out, mode="clip") if table.dtype == out.dtype else np.copyto(
+            out, table.take(ranks, mode="clip")
+        )
         if largest < len(table) - 1 and not extra:
             return
         escaped = np.flatnonzero(ranks == _ESCAPE)

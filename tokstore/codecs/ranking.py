@@ -1,7 +1,9 @@
-"""Which rank table and dictionary a shard of tokens gets (codecs.md 2.3): candidates are tried on a sample of its blocks.
+"""Which rank table and dictionary a shard of tokens gets (codecs.md 2.3): candidates are tried on a sample of its
+blocks.
 
-The choice is by bytes, everything counted: an own table or dictionary costs its object, the store's current one costs nothing more. A
-shard takes an own one only if that saves more than 2 % of the shard, since every resident dictionary costs a reader cache.
+The choice is by bytes, everything counted: an own table or dictionary costs its object, the store's current one costs
+nothing more. A shard takes an own one only if that saves more than 2 % of the shard, since every resident dictionary
+costs a reader cache.
 """
 
 from __future__ import annotations
@@ -82,14 +84,12 @@ def choose_encoder(
     if len(values) < _SMALLEST_TABLED:
         return shared if shared is not None and cost(shared) < cost(plain) else plain
     own = encoder(RankTable(_rank(values, vocab_size)))
-    candidates = [own]
+    candidates = [own, plain]
     if level.dictionary_bytes:
         total = 2 * len(values) if not level.leb128 else scale * sum(len(own.code(block)[0]) for block in sample)
         # A dictionary above an eighth of the shard only moves bytes from the blocks into the object.
         sizes = sorted({min(size, int(total) // 8) for size in level.dictionary_bytes})
         candidates += [encoder(_with_dictionary(own, values, size)) for size in sizes if size >= _STRETCH_BYTES]
-    if shared is None and len(candidates) == 1:
-        return own
     costs = [cost(one) + (object_bytes(one.table) if one.table else 0) for one in candidates]
     best = int(np.argmin(costs))
     if shared is not None and cost(shared) <= costs[best] / (1 - _MUST_SAVE):

@@ -1,0 +1,107 @@
+"""``tokstore info``: what a store holds and what it takes."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from tokstore.cli.output import console, json_option, print_json
+
+__all__ = ["info"]
+
+
+@click.command()
+@click.argument("store", type=click.Path(exists=True))
+@click.option("--version", "number", type=int, help="An older version than the newest.")
+@json_option
+def info(store: str, number: int | None, as_json: bool) -> None:
+    """Show the columns of STORE, their bytes, codecs and blocks, and what the whole takes.
+
+    The bytes of a column are all that belongs to it: blocks, tables, lengths, and its share of the objects.
+
+    \b
+    Examples:
+      tokstore info corpus
+      tokstore info corpus --version 1
+      tokstore info corpus --json
+    """
+    from tokstore.opening import open_store
+
+    facts = open_store(store, version=number).describe()
+    facts["folder_bytes"] = _folder_bytes(store)
+    if as_json:
+        print_json(facts)
+        return
+    from rich.text import Text
+
+    out = console()
+    out.print(Text(f"{store}: {_heading(facts)}", style="bold"))
+    out.print(_columns(facts))
+    out.print(Text(_totals(facts), style="dim"))
+
+
+def _folder_bytes(path: str) -> int:
+    """Add up the files below a path: all versions, and whatever else is there."""
+    if os.path.isfile(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(path) for name in names)
+
+
+def _heading(facts: dict[str, Any]) -> str:
+    """Say in one line how much there is."""
+    from tokstore.describe import count_text
+
+    parts = [f"version {facts['version']}", f"{count_text(facts['samples'])} samples"]
+    if facts["tokens"] is not None:
+        parts.append(f"{count_text(facts['tokens'])} tokens")
+    if facts["bits_per_token"] is not None:
+        parts.append(f"{facts['bits_per_token']:.2f} bits/token")
+    return " · ".join([*parts, f"{count_text(facts['shards'])} shard{'' if facts['shards'] == 1 else 's'}"])
+
+
+def _columns(facts: dict[str, Any]) -> Any:
+    """Lay out the columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from tokstore.describe import bytes_text, count_text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("column", "type", "level", "blocks coded as"):
+        table.add_column(name, overflow="fold")
+    for name in ("values", "bytes", "bits/value", "blocks", "missing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("range", overflow="fold")
+    for one in facts["columns"]:
+        values, taken = one.get("values", 0), one.get("total_bytes", 0)
+        low, high = one.get("min"), one.get("max")
+        cells = [
+            one["name"],
+            one["type"],
+            one["level"] or "",
+            "; ".join(sorted(one.get("forms") or ())),
+            count_text(values),
+            bytes_text(taken),
+            f"{8 * taken / values:.2f}" if values else "",
+            count_text(one.get("blocks", 0)),
+            count_text(one["missing"]) if one.get("missing") else "",
+            "" if low is None else f"{_short(low)} … {_short(high)}",
+        ]
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _short(value: Any) -> str:
+    """Write the end of a range."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _totals(facts: dict[str, Any]) -> str:
+    """Say in one line where the bytes are."""
+    from tokstore.describe import bytes_text
+
+    taken = facts["bytes"]
+    parts = [f"{bytes_text(taken[name])} {name}" for name in ("data", "objects", "manifest")]
+    return f"{bytes_text(taken['total'])} = {' + '.join(parts)}; the folder holds {bytes_text(facts['folder_bytes'])}"

@@ -1,0 +1,237 @@
+"""Write the blocks of one column, and make its table, rows section and entry (format.md 4.3 to 4.7)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore import frames
+from tokstore.block import (
+    BlockTable,
+    ColumnRows,
+    encode_ranges,
+    first_rows,
+    pack_bits,
+    range_of,
+)
+from tokstore.codecs.contract import EncodedBlock
+from tokstore.column_types import Text, Tokens
+from tokstore.format import (
+    COLUMN_ENTRY,
+    FLAG_OPTIONAL,
+    FLAG_RAGGED,
+    FLAG_RANGES,
+    FLAG_ROWS_ZSTD,
+    FLAG_TABLE_ZSTD,
+)
+from tokstore.objects import StoredObject
+from tokstore.packed import Ints, encode_packed
+from tokstore.schema import Column
+from tokstore.wire import ROWS_BLOCK, TABLE_BLOCK, checksum, place_seed
+
+__all__ = ["BlockEncoder", "ColumnFacts", "HashedSink", "NewColumn", "Sink", "WrittenColumn", "write_column"]
+
+_ALIGNMENT = 8
+_SECTION_LEVEL = 9
+_RUN = 4  # blocks per task: enough that handing it over costs little
+
+
+class Sink(Protocol):
+    """Where a data file goes."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+
+
+class BlockEncoder(Protocol):
+    """Encode blocks of one column. Thread-safe."""
+
+    def encode(self, values: NDArray[Any]) -> EncodedBlock:
+        """Encode one block."""
+
+
+@dataclass
+class NewColumn:
+    """One column of a file to be written: what it is, its rows, its encoder, and the object it needs."""
+
+    column: Column
+    rows: ColumnRows
+    encoder: BlockEncoder
+    needs: StoredObject | None = None
+    bounds: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What a page and a root say of one column of a file."""
+
+    values: int
+    stored_bytes: int
+    missing: int
+    nans: int
+    span: tuple[Any, Any] | None
+
+
+class HashedSink:
+    """A sink that counts and hashes what goes through."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink, self.offset, self._hash = sink, 0, hashlib.blake2b(digest_size=32)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._sink.write(data)
+        self._hash.update(data)
+        self.offset += len(data)
+
+    def align(self, alignment: int) -> None:
+        self.write(bytes(-self.offset % alignment))
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+@dataclass
+class WrittenColumn:
+    """A column that has been written: its entry, sections and facts."""
+
+    entry: Any
+    table: bytes
+    rows_section: bytes
+    facts: ColumnFacts
+
+
+def write_column(
+    out: HashedSink,
+    new: NewColumn,
+    bounds: list[int],
+    file_id: bytes,
+    pool: Executor,
+    progress: Callable[[int], None] | None,
+) -> WrittenColumn:
+    """Write the blocks of one column and make its table, rows section and entry."""
+    kind, rows, column_id = new.column.type, new.rows, new.column.column_id
+    values_digest = pool.submit(_digest_values, rows)
+    offsets, stored, forms, checksums = [], [], [], []
+    for block, encoded in enumerate(_encode_ahead(pool, new.encoder, rows.values, bounds)):
+        out.align(encoded.alignment if not isinstance(kind, Text) else _ALIGNMENT)
+        offsets.append(out.offset)
+        stored.append(len(encoded.data))
+        forms.append(encoded.form)
+        checksums.append(checksum(encoded.data, place_seed(file_id, column_id, block)))
+        out.write(encoded.data)
+        if progress is not None and isinstance(kind, Tokens):
+            progress(bounds[block + 1] - bounds[block])
+    starts = first_rows(bounds, rows.lengths)
+    missing = nans = None
+    if kind.optional:
+        missing = _count_missing(rows, bounds, starts)
+    if kind.dtype.kind == "f":
+        nan_ends = np.concatenate([[0], np.cumsum(np.isnan(rows.values))])
+        nans = np.diff(nan_ends[np.asarray(bounds)])
+    ranged = not kind.ragged
+    ranges = [_block_range(rows, a, b) for a, b in pairwise(bounds)] if ranged else []
+    table = BlockTable.encode(
+        np.asarray(offsets, np.int64),
+        np.asarray(stored, np.int64),
+        bounds,
+        starts,
+        np.asarray(forms, np.int64),
+        checksums,
+        missing,
+        nans,
+        encode_ranges(ranges, kind.dtype) if ranged else b"",
+    )
+    entry = np.zeros((), COLUMN_ENTRY)
+    flags = FLAG_RAGGED * kind.ragged | FLAG_OPTIONAL * kind.optional | FLAG_RANGES * ranged
+    stored_table, table_zstd = _section(table)
+    section = _rows_content(rows)
+    stored_rows, rows_zstd = _section(section)
+    flags |= FLAG_TABLE_ZSTD * table_zstd | FLAG_ROWS_ZSTD * rows_zstd
+    entry["column_id"], entry["type"], entry["codec"], entry["flags"] = column_id, kind.number, kind.codec, flags
+    entry["rows"], entry["values"], entry["blocks"] = rows.rows, len(rows.values), len(offsets)
+    entry["table_bytes"], entry["table_content_bytes"] = len(stored_table), len(table)
+    entry["table_checksum"] = checksum(stored_table, place_seed(file_id, column_id, TABLE_BLOCK))
+    if section:
+        entry["rows_bytes"], entry["rows_content_bytes"] = len(stored_rows), len(section)
+        entry["rows_checksum"] = checksum(stored_rows, place_seed(file_id, column_id, ROWS_BLOCK))
+    entry["stored_bytes"], entry["dtype"] = sum(stored), kind.dtype_number
+    entry["values_digest"] = np.void(values_digest.result())
+    known = [r for r in ranges if r is not None]
+    facts = ColumnFacts(
+        values=len(rows.values),
+        stored_bytes=sum(stored),
+        missing=0 if rows.valid is None else int(np.count_nonzero(~rows.valid)),
+        nans=0 if nans is None else int(nans.sum()),
+        span=(min(r[0] for r in known), max(r[1] for r in known)) if known else None,
+    )
+    return WrittenColumn(entry, stored_table, stored_rows, facts)
+
+
+def _encode_ahead(
+    pool: Executor, encoder: BlockEncoder, values: NDArray[Any], bounds: list[int]
+) -> Iterator[EncodedBlock]:
+    """Encode blocks on threads, a few runs ahead, and yield them in order."""
+
+    def run(first: int) -> list[EncodedBlock]:
+        last = min(first + _RUN, len(bounds) - 1)
+        return [encoder.encode(values[bounds[b] : bounds[b + 1]]) for b in range(first, last)]
+
+    ahead: deque[Future[list[EncodedBlock]]] = deque()
+    most = 2 * getattr(pool, "_max_workers", 2) + 2
+    for first in range(0, len(bounds) - 1, _RUN):
+        ahead.append(pool.submit(run, first))
+        if len(ahead) >= most:
+            yield from ahead.popleft().result()
+    while ahead:
+        yield from ahead.popleft().result()
+
+
+def _digest_values(rows: ColumnRows) -> bytes:
+    """Return the values digest of a column (format.md 10)."""
+    made = hashlib.blake2b(digest_size=32)
+    made.update(np.ascontiguousarray(rows.values).view(np.uint8).data)
+    if rows.lengths is not None:
+        made.update(rows.lengths.astype("<u8").tobytes())
+    if rows.valid is not None:
+        made.update(pack_bits(rows.valid))
+    return made.digest()
+
+
+def _count_missing(rows: ColumnRows, bounds: list[int], starts: Ints) -> Ints:
+    """Return how many missing rows begin in each block."""
+    blocks = len(bounds) - 1
+    if rows.valid is None or not blocks:
+        return np.zeros(blocks, np.int64)
+    missing = np.flatnonzero(~rows.valid)
+    if rows.lengths is None:
+        at = np.searchsorted(np.asarray(bounds[1:]), missing, side="right")
+    else:
+        begin = (np.cumsum(rows.lengths) - rows.lengths)[missing]
+        at = np.searchsorted(np.asarray(bounds[1:]), begin, side="right")
+    return np.bincount(np.minimum(at, blocks - 1), minlength=blocks).astype(np.int64)
+
+
+def _block_range(rows: ColumnRows, start: int, stop: int) -> tuple[Any, Any] | None:
+    """Return the range of the present values of one block of a column with one value per row."""
+    values = rows.values[start:stop]
+    return range_of(values if rows.valid is None else values[rows.valid[start:stop]])
+
+
+def _rows_content(rows: ColumnRows) -> bytes:
+    """Return the rows section before compression (format.md 4.4)."""
+    lengths = b"" if rows.lengths is None else encode_packed(rows.lengths)
+    return lengths + (b"" if rows.valid is None else pack_bits(rows.valid))
+
+
+def _section(content: bytes) -> tuple[bytes, bool]:
+    """Compress a section where that is smaller."""
+    packed = frames.compress(content, _SECTION_LEVEL) if content else content
+    return (packed, True) if len(packed) < len(content) else (content, False)

@@ -1,0 +1,143 @@
+"""`create`, `open` and `writer`: the ways to a store (format.md 3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tokstore.creation import create_file, create_folder, encode_attachments, encode_user_metadata
+from tokstore.errors import (
+    ConflictError,
+    NotAStoreError,
+    VersionError,
+    suggest,
+)
+from tokstore.manifest import STORE_FILE, read_root
+from tokstore.schema import Schema
+from tokstore.single import open_file
+from tokstore.storage import LocalStorage
+from tokstore.store import Store, newest_root
+from tokstore.writer import Progress, Writer
+
+__all__ = ["create", "open_store", "part_writer"]
+
+Path = str | os.PathLike[str]
+
+
+def create(
+    path: Path,
+    schema: Schema,
+    *,
+    level: str = "default",
+    exist: str = "error",
+    attachments: Mapping[str, Path | bytes] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    shard_tokens: int = 1 << 27,
+    threads: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Writer:
+    """Create a store and return its writer. Nothing is visible before the ``with`` block ends or `Writer.commit` is
+    called.
+
+    Args:
+        path: A folder, or a file that ends in ``.tok`` for a store in a single file.
+        schema: Its columns.
+        level: ``"plain"`` (for simple readers), ``"fast"``, ``"default"`` or ``"small"``: see spec/codecs.md 2.3.
+        exist: ``"error"`` refuses a target that is there; ``"append"`` adds to a store with the same columns.
+        attachments: Files that travel with the store, by name: a path, or the bytes. ``tokenizer.json`` makes
+            `Store.text` work.
+        metadata: Anything that JSON can hold, at most 16 KiB.
+        shard_tokens: Tokens of one shard, held in memory while writing: 256 MB at 2 bytes each by default.
+        threads: Threads that encode; the number of processors by default.
+        progress: Called with a `Progress` while shards are written.
+
+    Raises:
+        ExistsError: The target is there.
+        ConflictError: With ``exist="append"``: the store has other columns.
+        ValueError, TypeError: An argument is wrong.
+
+    Example:
+        >>> import tokstore as ts, tempfile
+        >>> path = tempfile.mkdtemp() + "/s"
+        >>> with ts.create(path, ts.Schema(tokens=ts.Tokens(256))) as w:
+        ...     w.extend(tokens=[[1, 2, 3], [4]])
+        >>> len(ts.open(path))
+        2
+    """
+    if not isinstance(schema, Schema):
+        raise TypeError(f"schema is a tokstore.Schema, not {type(schema).__name__}")
+    if exist not in ("error", "append"):
+        raise ValueError(f'exist is "error" or "append", not {exist!r}')
+    options: dict[str, Any] = {
+        "level": level,
+        "shard_tokens": shard_tokens,
+        "threads": threads,
+        "progress": progress,
+    }
+    target = os.path.abspath(os.fspath(path))
+    if exist == "append" and os.path.exists(os.path.join(target, STORE_FILE)):
+        store = open_store(target)
+        if [(c.name, c.type) for c in store.schema.columns] != [(c.name, c.type) for c in schema.columns]:
+            raise ConflictError(
+                "the store has other columns than those to append", path=target, hint=f"it has {store.schema}"
+            )
+        return store.writer(**options)
+    objects, text = encode_attachments(attachments), encode_user_metadata(metadata)
+    make = create_file if target.endswith(".tok") else create_folder
+    return make(target, schema.with_level(level), objects, text, options)
+
+
+def open_store(path: Path, version: int | str | None = None) -> Store:
+    """Open a store for reading and appending. Reads a few kilobytes, whatever its size.
+
+    Args:
+        path: A folder that holds a store, or a single ``.tok`` file (read-only).
+        version: A number or a tag; the newest by default. A store opened at a version is read-only.
+
+    Raises:
+        NotAStoreError: There is no store.
+        VersionError: No such version or tag.
+        CorruptError: Its newest root is damaged; an older one is never taken instead.
+        UnsupportedError: A newer format.
+
+    Example:
+        >>> store = ts.open("corpus")  # doctest: +SKIP
+        >>> store[17]["tokens"]  # doctest: +SKIP
+    """
+    target = os.path.abspath(os.fspath(path))
+    if os.path.isfile(target):
+        if version not in (None, 1):
+            raise VersionError("a single file has one version, 1", path=target)
+        folder, name = os.path.split(target)
+        storage = LocalStorage(folder)
+        root, _ = open_file(storage, name)
+        return Store(storage, root, pinned=True, file_name=name)
+    if not os.path.isdir(target):
+        raise NotAStoreError("there is no such file or folder", path=target)
+    storage = LocalStorage(target)
+    newest = newest_root(storage)
+    if version is None:
+        return Store(storage, newest)
+    number = newest.tags.get(version) if isinstance(version, str) else int(version)
+    if number is None:
+        raise VersionError(f"no tag {version!r}", path=target, hint=suggest(str(version), newest.tags))
+    return Store(storage, newest if number == newest.version else read_root(storage, number), pinned=True)
+
+
+def part_writer(path: Path, part: str, **options: Any) -> Writer:
+    """Return a writer that stages its samples as one part, for a later ``store.commit(parts=...)`` of many parts as
+    one version.
+
+    A thousand jobs write a thousand parts side by side; none of them touches the manifest.
+
+    Args:
+        path: The folder of a store that exists.
+        part: Name of the part: letters, digits, ``.``, ``_`` and ``-``. Parts become shards in the order of their
+            names.
+        **options: As of `Store.writer`.
+
+    Raises:
+        ExistsError: A part of that name is staged already.
+    """
+    return open_store(path).writer(part=part, **options)

@@ -1,0 +1,1 @@
+"""From a view to rows of training, without torch: the plan, windows decoded on threads, rows in order."""

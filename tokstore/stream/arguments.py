@@ -1,0 +1,45 @@
+"""Checks of the arguments of a stream: what is wrong is said where it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = ["KEYS", "emitted", "integer", "one_of", "special"]
+
+KEYS = ("input_ids", "labels", "position_ids")
+"""What a batch may have."""
+
+
+def integer(name: str, value: object, least: int, most: int) -> int:
+    """Return an integer argument, or refuse it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is an integer, not {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is an integer from {least} to {most}, not {value}")
+    return int(value)
+
+
+def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    """Refuse a choice that does not exist."""
+    if value not in known:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+
+
+def emitted(emit: Sequence[str], labels: str | None) -> tuple[str, ...]:
+    """Return the keys of a batch, or refuse unknown ones."""
+    if isinstance(emit, str):
+        raise TypeError(f"emit is a sequence of names, such as ({emit!r},)")
+    for name in emit:
+        one_of("a name in emit", name, KEYS)
+    chosen = tuple(name for name in dict.fromkeys(emit) if name != "labels" or labels is not None)
+    if not chosen:
+        raise ValueError("emit names nothing that a batch could have")
+    return chosen
+
+
+def special(name: str, given: object, stored: int | None, vocab_size: int) -> int | None:
+    """Return the id to insert: the one that was given, or the one of the column."""
+    value = stored if given == "schema" else given
+    return None if value is None else integer(name, value, 0, vocab_size - 1)

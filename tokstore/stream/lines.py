@@ -1,0 +1,179 @@
+"""The token lines of epochs as they are read: which windows part of the line needs, and how each is made (order.md 5).
+
+A line knows its lanes from the plan alone. Lengths are read only where a window begins inside a span, and when a window
+is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.order import (
+    POOL,
+    SPANS,
+    WINDOW,
+    Cut,
+    cut_at,
+    deal,
+    derive_key,
+    even_lane_starts,
+    permute,
+    shuffled,
+    units_between,
+    window_cut,
+    window_target,
+)
+from tokstore.order.spans import BLOCK
+from tokstore.stream.plan import Plan, Source
+from tokstore.stream.windows import Stretch, Window, stretch_between
+
+__all__ = ["Key", "Pool", "PoolLine", "SpanLine"]
+
+I64 = NDArray[np.int64]
+Key = tuple[int, int]
+"""A window of an epoch: its lane and its number there."""
+_KEPT_CUTS = 64
+"""Window begins that a line remembers, per lane; a bound on memory, not on what can be asked."""
+
+
+class Pool:
+    """A source that is held whole: its values, decoded once, and the lengths of its items."""
+
+    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any]) -> None:
+        self.values: NDArray[Any] = np.empty(plan.values, dtype)
+        places = plan.effective().tolist()
+        self.stretches = [
+            Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
+            for span in range(plan.spans)
+        ]
+        lengths = source.lengths(0, len(source)) + (plan.bos is not None) + (plan.eos is not None)
+        begins = np.cumsum(lengths) - lengths
+        self.positions: I64 = np.flatnonzero(lengths)
+        self.lengths = lengths[self.positions].astype(_places(plan))
+        self.begins = begins[self.positions].astype(_places(plan))
+
+
+def _places(plan: Plan) -> np.dtype[Any]:
+    """Return the dtype that can count the values of a pool."""
+    return np.dtype(np.int32 if plan.values < 1 << 31 else np.int64)
+
+
+class PoolLine:
+    """The line of a pool: one window, all samples in one permutation."""
+
+    def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
+        order = shuffled(len(pool.lengths), derive_key(plan.seed, POOL, epoch))
+        ends = np.cumsum(pool.lengths[order], dtype=_places(plan))
+        self.lane_starts = even_lane_starts(plan.values, plan.lanes)
+        samples = pool.begins, pool.positions
+        self._window = Window(0, ends, pool.begins[order], None, pool.stretches, pool.values, samples)
+
+    def keys(self, start: int, stop: int) -> list[Key]:
+        """Return the windows that hold the line from `start` to `stop`."""
+        return [(0, 0)] if start < stop else []
+
+    def make(self, key: Key) -> Window:
+        """Return the window, which may be decoded already."""
+        return self._window
+
+
+class SpanLine:
+    """The line of a source that is shuffled by spans and windows, or read in view order."""
+
+    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], epoch: int) -> None:
+        self._source, self._plan, self._dtype, self._epoch = source, plan, dtype, epoch
+        places = np.arange(plan.spans, dtype=np.int64)
+        if plan.shuffle:
+            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch))
+        self._spans, self._hands = deal(places, plan.lanes)
+        self._begins = np.zeros(plan.spans + 1, np.int64)
+        np.cumsum(np.diff(plan.effective())[self._spans], out=self._begins[1:])
+        self.lane_starts: I64 = self._begins[self._hands]
+        self._long = plan.window // BLOCK * BLOCK
+        self._cuts: dict[Key, tuple[int, int, Cut | None]] = {}
+
+    def keys(self, start: int, stop: int) -> list[Key]:
+        """Return the windows that hold the line from `start` to `stop`, in the order of the line."""
+        found = []
+        while start < stop:
+            key = self._key(start)
+            end = self._begin((key[0], key[1] + 1))[0]
+            found.append(key)
+            start = end
+        return found
+
+    def _key(self, place: int) -> Key:
+        """Return the window that holds one place of the line."""
+        lane = int(np.searchsorted(self.lane_starts, place, side="right")) - 1
+        within = place - int(self.lane_starts[lane])
+        first = window_target(1, lane, self._plan.lanes, self._plan.window)
+        number = 0 if within < first else 1 + (within - first) // self._plan.window
+        while number and self._begin((lane, number))[0] > place:
+            number -= 1
+        return lane, number
+
+    def _begin(self, key: Key) -> tuple[int, int, Cut | None]:
+        """Return where a window begins: on the line, in which dealt span, and at which cut inside it, if any."""
+        found = self._cuts.get(key)
+        if found is None:
+            if len(self._cuts) >= _KEPT_CUTS * self._plan.lanes:
+                self._cuts.clear()
+            found = self._cuts[key] = self._find(key)
+        return found
+
+    def _find(self, key: Key) -> tuple[int, int, Cut | None]:
+        """Find where a window begins (order.md 5.4)."""
+        lane, plan = key[0], self._plan
+        wanted = int(self.lane_starts[lane]) + window_target(key[1], lane, plan.lanes, plan.window)
+        if wanted >= self.lane_starts[lane + 1]:
+            return int(self.lane_starts[lane + 1]), int(self._hands[lane + 1]), None
+        hand = int(np.searchsorted(self._begins, wanted, side="right")) - 1
+        begin = int(self._begins[hand])
+        if begin == wanted:
+            return begin, hand, None
+        start, stop = self._span(hand)
+        units = units_between(start, stop, self._source.lengths(start.first, stop.first))
+        bos, eos = plan.bos is not None, plan.eos is not None
+        cut = window_cut(start, stop, units, wanted - begin, self._long, bos, eos)
+        if cut == stop:
+            return int(self._begins[hand + 1]), hand + 1, None
+        inserted = bos * (cut.first - start.first)
+        inserted += eos * (cut.first - (cut.rest > 0) - start.first + (start.rest > 0))
+        return begin + cut.offset - start.offset + inserted, hand, cut
+
+    def _span(self, hand: int) -> tuple[Cut, Cut]:
+        """Return the bounds of a dealt span."""
+        span = int(self._spans[hand])
+        return cut_at(self._plan.cuts, span), cut_at(self._plan.cuts, span + 1)
+
+    def make(self, key: Key) -> Window:
+        """Make a window, not decoded yet: its stretches and its items in their order."""
+        plan = self._plan
+        place, hand, inner = self._begin(key)
+        _, last_hand, last_inner = self._begin((key[0], key[1] + 1))
+        stretches, sizes, fresh = [], [], []
+        at = 0
+        while hand < last_hand or (hand == last_hand and last_inner is not None):
+            start, stop = self._span(hand)
+            start = inner or start
+            stop = last_inner if hand == last_hand and last_inner is not None else stop
+            stretch, units = stretch_between(self._source, plan, start, stop, at)
+            size = units.effective(plan.bos is not None, plan.eos is not None)
+            sizes.append(size[size > 0])
+            fresh.append(units.begins[size > 0])
+            stretches.append(stretch)
+            at += stretch.size
+            hand, inner = hand + 1, None
+        lengths = np.concatenate(sizes).astype(np.int32)
+        begins = np.cumsum(lengths, dtype=np.int32) - lengths
+        documents = None
+        if plan.shuffle:
+            order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key))
+            lengths, begins = lengths[order], begins[order]
+        else:
+            documents = np.concatenate(fresh)
+        ends = np.cumsum(lengths, dtype=np.int32)
+        return Window(place, ends, begins, documents, stretches, np.empty(at, self._dtype))
