@@ -290,6 +290,8 @@ class BlockTable:
         blocks, flags = int(entry["blocks"]), int(entry["flags"])
         if blocks > MAX_BLOCKS:
             raise CorruptError(f"a column of {blocks} blocks", rule="format.md 11")
+        if len(content) < 8 * blocks:  # checksums alone take that much: no array is made for a count that lies
+            raise CorruptError(f"a table of {len(content)} bytes for {blocks} blocks", rule="format.md 4.5")
         reader = PackedReader(content, "table", "format.md 4.5")
         offsets = reader.packed(blocks, "offset")
         stored = reader.packed(blocks, "stored_bytes")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokstore.errors import CorruptError
-from tokstore.format import DELETIONS_MAGIC, unwrap
+from tokstore.format import DELETIONS_MAGIC, MAX_PAGE_SPANS, MAX_SHARD_SAMPLES, unwrap
 from tokstore.packed import Ints, PackedReader
 from tokstore.wire import decode_metadata
 
@@ -47,15 +47,18 @@ class Deletions:
             raise CorruptError("deletions lack a key", rule=_RULE)
         shards = len(shard_samples)
 
-        def packed(key: int, count: int, low: int = 0) -> Ints:
+        def packed(key: int, count: int, low: int = 0, high: int = 2**63 - 1) -> Ints:
             reader = PackedReader(raw[key], f"key {key}", _RULE)
-            values = reader.packed(count, "values", low)
+            values = reader.packed(count, "values", low, high)
             reader.end()
             return values
 
-        runs = packed(1, shards)
+        runs = packed(1, shards, high=MAX_SHARD_SAMPLES)
         total = int(runs.sum())
-        first, samples = packed(2, total), packed(3, total, 1)
+        # Runs of a shard begin at different rows: more of them than bytes is a lie, seen before allocating.
+        if total > max(shards, len(raw[2])) or spans > MAX_PAGE_SPANS:
+            raise CorruptError("deletions count more runs or spans than there are", rule=_RULE)
+        first, samples = packed(2, total, high=MAX_SHARD_SAMPLES), packed(3, total, 1, MAX_SHARD_SAMPLES)
         edges = np.concatenate([[0], np.cumsum(runs)])
         shard_of = np.repeat(np.arange(shards), runs)
         ends = first + samples

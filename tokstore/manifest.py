@@ -6,7 +6,9 @@ creation of a name; who loses the race applies its change to what the winner mad
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,11 +35,13 @@ __all__ = [
     "commit",
     "find_newest",
     "identity_json",
+    "listed_versions",
     "read_identity",
     "read_root",
     "root_path",
 ]
 
+_ROOT_NAME = re.compile(r"([0-9]{20})\.tsm\Z")
 _MOST_TRIES = 1000
 STORE_FILE, LATEST_FILE = "tokstore.json", "latest"
 
@@ -82,6 +86,12 @@ def read_identity(data: memoryview | bytes, path: str) -> bytes:
     return store_id
 
 
+def listed_versions(storage: Storage) -> list[int]:
+    """Return the numbers of the roots that are there, ascending."""
+    names = [_ROOT_NAME.match(name) for name in storage.list("manifests")]
+    return sorted(int(found[1]) for found in names if found)
+
+
 def read_root(storage: Storage, version: int) -> Root:
     """Read the root of one version."""
     (data,) = storage.read_ranges([(root_path(version), 0, None)], missing_ok=True)
@@ -122,8 +132,7 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
             number = 1  # it is a hint only; the roots themselves decide
     if number == 1:
         # Without a hint the numbers may begin anywhere: older versions can have been pruned.
-        listed = [int(name[:-4]) for name in storage.list("manifests") if name.endswith(".tsm") and name[:-4].isdigit()]
-        number = max([number, *listed])
+        number = max([number, *listed_versions(storage)])
     found: memoryview | None = None
     ahead = 2
     while True:
@@ -166,8 +175,10 @@ def commit(storage: Storage, change: Callable[[Root | None], Root | None], newes
             storage.put(path, content)
         path = root_path(draft.version)
         if storage.put_if_absent(path, data) or _is_own(storage, path, draft.nonce):
-            storage.replace(LATEST_FILE, write_json({"version": draft.version}))
-            return draft
+            # The version exists now. `latest` is a hint, and a disk that is too full for it changes nothing.
+            with contextlib.suppress(OSError):
+                storage.replace(LATEST_FILE, write_json({"version": draft.version}))
+            return Root.decode(data, draft.version)
         # Files of the lost draft stay: the winner may have moved the same page out of its root. `prune` removes
         # orphans.
         newest = find_newest(storage)[1]

@@ -13,7 +13,7 @@ from tokstore.errors import (
     VersionError,
     suggest,
 )
-from tokstore.manifest import STORE_FILE, read_root
+from tokstore.manifest import listed_versions, read_root
 from tokstore.schema import Schema
 from tokstore.single import open_file
 from tokstore.storage import LocalStorage
@@ -76,7 +76,7 @@ def create(
         "progress": progress,
     }
     target = os.path.abspath(os.fspath(path))
-    if exist == "append" and os.path.exists(os.path.join(target, STORE_FILE)):
+    if exist == "append" and listed_versions(LocalStorage(target)):
         store = open_store(target)
         if [(c.name, c.type) for c in store.schema.columns] != [(c.name, c.type) for c in schema.columns]:
             raise ConflictError(

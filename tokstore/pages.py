@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import CorruptError
-from tokstore.format import MAX_PAGE_SHARDS, MAX_SAMPLE_ID, MAX_SHARD_SAMPLES, PAGE_MAGIC, unwrap, wrap
+from tokstore.format import MAX_COLUMNS, MAX_PAGE_SHARDS, MAX_SAMPLE_ID, MAX_SHARD_SAMPLES, PAGE_MAGIC, unwrap, wrap
 from tokstore.packed import Ints, encode_packed
 from tokstore.placement import (
     ABSENT,
@@ -235,9 +235,14 @@ class Page:
         samples = packed_field(raw, 11, n, high=MAX_SHARD_SAMPLES)
         runs = packed_field(raw, 12, n, high=MAX_SHARD_SAMPLES)
         total_runs = int(runs.sum())
-        first, count = packed_field(raw, 13, total_runs, high=MAX_SAMPLE_ID), packed_field(raw, 14, total_runs, low=1)
-        counts = packed_field(raw, 22, f)
-        file_objects = packed_field(raw, 23, int(counts.sum()), high=max(0, m - 1))
+        counts = packed_field(raw, 22, f, high=MAX_COLUMNS)
+        total_objects = int(counts.sum())
+        # First ids differ, and so do the objects of a file: more of them than bytes is a lie, seen before allocating.
+        if total_runs > max(1, len(bytes_field(raw[13]))) or total_objects > max(f, len(bytes_field(raw[23]))):
+            raise CorruptError("a page counts more id runs or objects than it lists", rule=_RULE)
+        first = packed_field(raw, 13, total_runs, high=MAX_SAMPLE_ID)
+        count = packed_field(raw, 14, total_runs, low=1, high=MAX_SHARD_SAMPLES)
+        file_objects = packed_field(raw, 23, total_objects, high=max(0, m - 1))
         edges = np.concatenate([[0], np.cumsum(count)])[np.concatenate([[0], np.cumsum(runs)])]
         if (np.diff(edges) != samples).any() or (tails > indices).any() or (indices > file_bytes).any():
             raise CorruptError("id runs or offsets of a page do not fit its shards", rule=_RULE)

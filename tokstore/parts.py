@@ -27,7 +27,8 @@ def part_path(name: str) -> str:
 
 def staged_parts(storage: Storage) -> list[str]:
     """Return the names of the parts that wait, in order."""
-    return [name[: -len(_SUFFIX)] for name in storage.list("parts") if name.endswith(_SUFFIX)]
+    listed = [name[: -len(_SUFFIX)] for name in storage.list("parts") if name.endswith(_SUFFIX)]
+    return [name for name in listed if _NAME.match(name)]
 
 
 def stage(storage: Storage, name: str, base_version: int) -> Callable[[NewShards], None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tokstore.block import Spans
 from tokstore.errors import CorruptError
-from tokstore.format import PLAN_MAGIC, unwrap, wrap
+from tokstore.format import MAX_PAGE_SPANS, PLAN_MAGIC, unwrap, wrap
 from tokstore.packed import Ints, encode_packed
 from tokstore.placement import packed_field
 from tokstore.shard_writer import FileFacts
@@ -69,8 +69,10 @@ class Plan:
         raw = decode_metadata(unwrap(PLAN_MAGIC, data), _PLAN_KEYS)
         if set(raw) != _PLAN_KEYS or not isinstance(raw[1], int):
             raise CorruptError("a plan lacks a key", rule="format.md 8.4")
-        shard_spans = packed_field(raw, 2, shards)
+        shard_spans = packed_field(raw, 2, shards, high=MAX_PAGE_SPANS)
         total = int(shard_spans.sum())
+        if total > MAX_PAGE_SPANS:
+            raise CorruptError(f"a plan of {total} spans", rule="format.md 11")
         blocks, samples, values, lead = (packed_field(raw, key, total) for key in (3, 4, 5, 6))
         spans = Spans(blocks, samples, values, lead)
         return cls(raw[1], shard_spans, spans)

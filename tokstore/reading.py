@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "read_lengths", "read_rows", "result_dtype"]
 
 _TRIP_BYTES = 64 << 20
+_RUN = 4  # blocks per task: handing one over costs about a tenth of decoding it
 
 
 def result_dtype(column: Column) -> np.dtype[Any]:
@@ -216,8 +218,15 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
             for job, data in pairs:
                 _decode(version, job, data)
         else:
-            for _ in pool.map(lambda pair: _decode(version, *pair), pairs):
-                pass
+            runs = [pairs[i : i + _RUN] for i in range(0, len(pairs), _RUN)]
+            # The results are nothing; going through them raises what a thread has raised.
+            list(pool.map(partial(_decode_run, version), runs))
+
+
+def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
+    """Decode a few blocks."""
+    for job, data in pairs:
+        _decode(version, job, data)
 
 
 def _key(job: _Job) -> tuple[bytes, int, int]:

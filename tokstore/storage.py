@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
+from tokstore.forking import renew_after_fork
 
 __all__ = ["FileSink", "LocalStorage", "Range", "Storage"]
 
@@ -116,11 +117,12 @@ class FileSink:
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._temporary)
+        if file is not None:
+            with contextlib.suppress(OSError):  # the bytes that a full disk has no room for are not wanted any more
+                file.close()
 
 
 def sync_folder(folder: str) -> None:
@@ -150,8 +152,13 @@ class LocalStorage:
     def _reset(self) -> None:
         self.trips = 0
         self.bytes_read = 0
-        self._lock = threading.Lock()
         self._handles: OrderedDict[str, int] = OrderedDict()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make a new lock."""
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}

@@ -19,7 +19,7 @@ from tokstore.errors import (
     UnsupportedError,
 )
 from tokstore.growth import NewShards, append_shards, join_new
-from tokstore.manifest import commit, find_newest, read_root
+from tokstore.manifest import commit, find_newest, listed_versions, read_root
 from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
 from tokstore.parts import committed_nonces, decode_part, part_path, stage, staged_parts
 from tokstore.root import Root
@@ -176,8 +176,7 @@ class Store(View):
         if self._file_name is not None:
             roots = [self._version.root]
         else:
-            listed = [name for name in self.storage.list("manifests") if name.endswith(".tsm")]
-            roots = [read_root(self.storage, int(name[:-4])) for name in reversed(listed)]
+            roots = [read_root(self.storage, number) for number in reversed(listed_versions(self.storage))]
         tags = roots[0].tags if roots else {}
         return [
             VersionInfo(
@@ -287,7 +286,9 @@ class Store(View):
             ConflictError: Parts were written for other columns, or one is in a version already.
         """
         self._check_writable()
-        names = staged_parts(self.storage) if parts == "all" else sorted(parts)
+        if isinstance(parts, str) and parts != "all":
+            raise TypeError(f'parts is "all" or a list of names, such as [{parts!r}]')
+        names = staged_parts(self.storage) if parts == "all" else sorted(set(parts))
         paths = [part_path(name) for name in names]
         read = self.storage.read_ranges([(path, 0, None) for path in paths]) if paths else []
         taken = [decode_part(data if data is not None else b"", path) for data, path in zip(read, paths, strict=True)]

@@ -20,6 +20,7 @@ from tokstore.block import decoder_for
 from tokstore.codecs.contract import BlockDecoder
 from tokstore.deletions import Deletions
 from tokstore.errors import ChecksumError, CorruptError, TokstoreError
+from tokstore.forking import renew_after_fork
 from tokstore.format import HAS_DELETIONS
 from tokstore.objects import decode_object, object_path
 from tokstore.packed import Ints
@@ -46,6 +47,10 @@ class _Kept(Generic[_Key, _Item]):
         self._count, self._nbytes, self._weigh = count, nbytes, weigh
         self._items: OrderedDict[_Key, _Item] = OrderedDict()
         self._held = 0
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
         self._lock = threading.Lock()
 
     def get(self, key: _Key) -> _Item | None:

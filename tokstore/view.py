@@ -29,7 +29,6 @@ __all__ = ["View", "ViewSpans"]
 
 _BATCH_VALUES = 1 << 20
 _ROWS_AT_ONCE = 1 << 20
-_POOLED_ROWS = 64
 
 
 class ViewSpans(Spans):
@@ -51,6 +50,11 @@ class View:
 
     def __init__(self, version: Version) -> None:
         self._version = version
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make a new lock, and forget threads."""
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
@@ -123,7 +127,7 @@ class View:
         if len(positions) > 1 and (np.diff(positions) <= 0).any():
             positions, order = np.unique(positions, return_inverse=True)
         groups = self._version.locate(positions)
-        pool = self._threads() if pooled and len(positions) >= _POOLED_ROWS else None
+        pool = self._threads() if pooled and len(positions) > 1 else None
         rows = read_rows(self._version, columns, groups, start=start, stop=stop, pool=pool)
         ids = self._ids(groups)
         if order is not None:
@@ -234,6 +238,7 @@ class View:
         *,
         batch_size: int = 65_536,
         part: tuple[int, int] | None = None,
+        threads: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Read all samples in order, in batches that are bounded in samples and in values.
 
@@ -259,12 +264,16 @@ class View:
                 raise ValueError(f"part is (i, n) with 0 <= i < n, not {part}")
             first, stop = len(self) * index // of, len(self) * (index + 1) // of
         chosen = self._columns(columns)
-        return self._scan(chosen, first, stop, batch_size)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is 1 or more, not {threads}")
+        return self._scan(chosen, first, stop, batch_size, pooled=threads != 1)
 
-    def _scan(self, columns: list[Column], first: int, stop: int, batch_size: int) -> Iterator[dict[str, Any]]:
+    def _scan(
+        self, columns: list[Column], first: int, stop: int, batch_size: int, pooled: bool
+    ) -> Iterator[dict[str, Any]]:
         """Yield batches of columns between two positions."""
         for a, b in self._batches(columns, first, stop, batch_size):
-            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
+            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled)
             yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
 
     def _batches(self, columns: list[Column], first: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:
@@ -310,7 +319,9 @@ class View:
         chosen = self.schema.column(column or self.token_column)
         if not chosen.type.ragged:
             raise TypeError(f"column {chosen.name!r} has one value per sample")
-        return read_lengths(self._version, chosen, self._version.locate(np.arange(len(self))[first:stop]))
+        return read_lengths(
+            self._version, chosen, self._version.locate(np.arange(*slice(first, stop).indices(len(self))))
+        )
 
     def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
         """Return the tokens of consecutive samples as one flat array, on the caller's thread.
@@ -363,12 +374,12 @@ class View:
 
     def __getstate__(self) -> dict[str, Any]:
         # Threads and locks stay behind; the version pickles as root and storage and opens its files again.
-        return {"_version": self._version}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_pool", "_lock")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._version = state["_version"]
-        self._pool = None
-        self._lock = threading.Lock()
+        self.__dict__.update(state)
+        self.renew()
+        renew_after_fork(self)
 
 
 def _samples(columns: list[Column], rows: dict[str, ColumnRows], ids: Ints) -> list[dict[str, Any]]:

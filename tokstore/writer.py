@@ -25,7 +25,7 @@ from tokstore.codecs.ranking import LEVELS, choose_encoder
 from tokstore.codecs.text import TextEncoder
 from tokstore.column_types import Tokens
 from tokstore.column_writer import NewColumn
-from tokstore.errors import ColumnError, suggest
+from tokstore.errors import ColumnError, TokstoreError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.growth import NewShards
 from tokstore.intake import missing_rows, take_in
@@ -35,7 +35,7 @@ from tokstore.plan import Plan
 from tokstore.schema import Column, Schema
 from tokstore.shard import file_path
 from tokstore.shard_writer import FileFacts, write_data_file
-from tokstore.storage import Storage
+from tokstore.storage import FileSink, Storage
 
 __all__ = ["Progress", "Writer"]
 
@@ -103,6 +103,7 @@ class Writer:
         self._storage, self._schema, self._finish = storage, schema, finish
         self._level, self._shard_tokens, self._progress = level, shard_tokens, progress
         self._single, self._abandon = single, abandon
+        self._held: FileSink | None = None
         self._threads = threads or os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
         self._buffers: dict[int, ColumnBuffer] = {}
@@ -128,7 +129,7 @@ class Writer:
         """
         self._check_open()
         self._check_names(sample)
-        self._appended.append(sample)
+        self._appended.append({name: _kept_item(value) for name, value in sample.items()})
         if len(self._appended) >= _APPENDED_AT_ONCE:
             self._take_appended()
 
@@ -150,6 +151,8 @@ class Writer:
         self._take_appended()
         rows = {name: take_in(self._schema.column(name), batch) for name, batch in given.items()}
         counts = {name: one.rows for name, one in rows.items()}
+        if not counts:
+            raise ValueError("no column is given, so that the number of samples is not known")
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
             raise ValueError(f"columns have different numbers of samples: {listed}")
@@ -167,21 +170,33 @@ class Writer:
         if self._single is not None:
             if not self._facts:
                 self._write_shard(empty=True)
+            if self._held is not None and not self._held.commit_if_absent():
+                raise self._single.exists()
+            self._held = None
             return
         for one in self._objects.values():
             self._storage.put(object_path(one.digest), one.data)
         page = Page.of_files(self._facts, self._schema, 0)
         plan = Plan.of_files(self._facts, self._schema.primary.column_id)
         current = {one: (stored.digest, len(stored.data)) for one, (_, stored) in self._current.items()}
-        self._finish(NewShards(page, plan, self._schema, self._object_bytes, current))
-        self._facts, self._objects, self._object_bytes = [], {}, 0
+        # From here on a root may name the files: only a refusal says for sure that none does, so that abort may
+        # remove them.
+        facts, self._facts = self._facts, []
+        try:
+            self._finish(NewShards(page, plan, self._schema, self._object_bytes, current))
+        except TokstoreError:
+            self._facts = facts
+            raise
+        self._objects, self._object_bytes = {}, 0
 
     def abort(self) -> None:
         """Leave nothing of what was not committed."""
         if self._state == "open":
             self._state = "aborted"
             self._close_pool()
-            for one in self._facts:
+            if self._held is not None:
+                self._held.abort()
+            for one in self._facts if self._single is None else ():
                 self._storage.delete(file_path(one.file_id))
             self._facts, self._buffers, self._appended = [], {}, []
             if self._abandon is not None:
@@ -304,10 +319,11 @@ class Writer:
             )
             if single is None:
                 sink.commit()
-            elif not sink.commit_if_absent():
-                raise single.exists()
+            else:
+                self._held = sink  # its name comes with the commit
         finally:
-            sink.abort()
+            if sink is not self._held:
+                sink.abort()
         self._facts.append(facts)
         self._buffers, self._buffered = {}, 0
         if single is None and sum(len(one.data) for one in self._objects.values()) > _HELD_OBJECT_BYTES:
@@ -365,6 +381,13 @@ class Writer:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
+
+
+def _kept_item(value: Any) -> Any:
+    """Return what one sample has in a column, independent of an array or list that the caller goes on using."""
+    if isinstance(value, list):
+        return list(value)
+    return np.array(value) if hasattr(value, "__array__") else value
 
 
 @dataclass(frozen=True)

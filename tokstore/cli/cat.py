@@ -36,7 +36,7 @@ def _read_picks(context: click.Context, parameter: click.Parameter, given: tuple
     return picks
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(short_help="Print samples as text, ids or JSON.", context_settings={"ignore_unknown_options": True})
 @click.argument("store", type=click.Path(exists=True))
 @click.argument("picks", nargs=-1, callback=_read_picks)
 @click.option("--ids", is_flag=True, help="Token ids, one sample on a line, even if there is a tokenizer.")

@@ -9,7 +9,7 @@ from tokstore.cli.output import json_option, print_json
 __all__ = ["commit"]
 
 
-@click.command()
+@click.command(short_help="Make one version of staged parts.")
 @click.argument("store", type=click.Path(exists=True))
 @click.argument("parts", nargs=-1)
 @json_option

@@ -9,7 +9,7 @@ from tokstore.cli.output import console, json_option, print_json
 __all__ = ["demo"]
 
 
-@click.command()
+@click.command(short_help="From text to training in a minute.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=60.0, show_default=True, help="How long to train.")
 @click.option("--out", type=click.Path(), help="Leave the store and its tokenizer in this new folder.")
 @json_option

@@ -12,7 +12,7 @@ from tokstore.cli.output import console, json_option, print_json
 __all__ = ["info"]
 
 
-@click.command()
+@click.command(short_help="Show columns, codecs and bytes.")
 @click.argument("store", type=click.Path(exists=True))
 @click.option("--version", "number", type=int, help="An older version than the newest.")
 @json_option

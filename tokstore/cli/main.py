@@ -73,8 +73,11 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _run(args: Sequence[str] | None) -> int:
     """Run a verb and return the exit code."""
     try:
-        result = cli.main(args=None if args is None else list(args), prog_name="tokstore", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        with cli.make_context("tokstore", list(sys.argv[1:] if args is None else args)) as context:
+            cli.invoke(context)
+        return 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

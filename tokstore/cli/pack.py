@@ -14,7 +14,7 @@ __all__ = ["pack"]
 LEVELS = ("plain", "fast", "default", "small")
 
 
-@click.command()
+@click.command(short_help="Tokenize text into a store.")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True))
 @click.argument("store", type=click.Path())
 @click.option("--tokenizer", type=click.Path(exists=True, dir_okay=False), help="A tokenizer.json of `tokenizers`.")

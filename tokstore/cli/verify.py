@@ -10,7 +10,7 @@ from tokstore.cli.progress import progress_bars
 __all__ = ["verify"]
 
 
-@click.command()
+@click.command(short_help="Check every byte.")
 @click.argument("store", type=click.Path(exists=True))
 @click.option("--version", "number", type=int, help="An older version than the newest.")
 @json_option

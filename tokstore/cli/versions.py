@@ -12,7 +12,7 @@ from tokstore.cli.output import console, json_option, print_json
 __all__ = ["versions"]
 
 
-@click.command()
+@click.command(short_help="List what was committed.")
 @click.argument("store", type=click.Path(exists=True))
 @json_option
 def versions(store: str, as_json: bool) -> None:

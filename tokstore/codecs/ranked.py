@@ -164,12 +164,14 @@ class TokenDecoder:
     def __init__(self, vocab_size: int, table: RankTable | None) -> None:
         self._vocab_size, self._table = vocab_size, table
         self._ids = self._wide = None
+        self._entries = 0
         if table is not None:
             self._wide = table.ids
-            # Rank 65,535 is the escape and never looked up as an id; one extra item keeps the look-up in bounds.
-            padded = np.zeros(min(len(table.ids), _ESCAPE) + 1, np.int64)
-            padded[:-1] = table.ids[:_ESCAPE]
-            self._ids = padded.astype(np.int32 if vocab_size <= 1 << 31 else np.int64)
+            # An item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before or replaced.
+            padded = np.zeros(1 << 16, np.int32 if vocab_size <= 1 << 31 else np.int64)
+            self._entries = min(len(table.ids), _ESCAPE)
+            padded[: self._entries] = table.ids[:_ESCAPE]
+            self._ids = padded
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out` (int32 or int64); see `BlockDecoder`."""
@@ -207,17 +209,19 @@ class TokenDecoder:
             raise CorruptError(f"{extra} bytes of escapes are no whole number of them", rule="codecs.md 2.2")
         ranks = np.frombuffer(coded, "<u2", n)
         largest = int(ranks.max())
-        # The look-up clips, so the escape lands on the extra last item; anything else out of range is refused first.
-        table.take(ranks, out=out, mode="clip") if table.dtype == out.dtype else np.copyto(
-            out, table.take(ranks, mode="clip")
-        )
-        if largest < len(table) - 1 and not extra:
+        # `wrap` is the fastest mode of `take` that writes in place; with an item for every u16 it never has to wrap.
+        if table.dtype == out.dtype:
+            table.take(ranks, out=out, mode="wrap")
+        else:
+            np.copyto(out, table.take(ranks, mode="wrap"))
+        if largest < self._entries and not extra:
             return
-        escaped = np.flatnonzero(ranks == _ESCAPE)
+        escape = ranks == _ESCAPE
+        escaped = np.flatnonzero(escape)
         if escaped.size != extra // 4:
             raise CorruptError(f"{escaped.size} escapes, but {extra // 4} ids for them", rule="codecs.md 2.2")
-        if int(np.where(ranks == _ESCAPE, 0, ranks).max()) >= len(table) - 1:
-            raise CorruptError(f"a rank lies outside the table of {len(table) - 1}", rule="codecs.md 2.2")
+        if int(np.where(escape, 0, ranks).max()) >= self._entries:
+            raise CorruptError(f"a rank lies outside the table of {self._entries}", rule="codecs.md 2.2")
         ids = np.frombuffer(coded, "<u4", extra // 4, 2 * n)
         self._check_ids(ids)
         out[escaped] = ids

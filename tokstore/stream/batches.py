@@ -125,7 +125,8 @@ def labels_of(rows: Rows, ids: NDArray[np.int64], *, following: bool) -> NDArray
             labels[slab.fresh[part]] = -100
     used = slab.used[part]
     if int(used.min()) < ids.shape[1]:
-        labels[np.arange(ids.shape[1]) >= (used - following)[:, None]] = -100
+        known = used - (following & (used < ids.shape[1]))
+        labels[counting(ids.shape[1]) >= known[:, None]] = -100
     return labels
 
 
