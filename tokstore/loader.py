@@ -7,6 +7,7 @@ whole batch. This first form runs in one process, with rows packed by `concat`.
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from tokstore.order import ORDER_VERSION
 from tokstore.order.lanes import MAX_LANES
 from tokstore.stream.arguments import KEYS, emitted, integer, one_of, special
 from tokstore.stream.batches import BatchIterator, Rows, collate
@@ -107,12 +107,12 @@ class StreamingDataset(IterableDataset[Any]):
         TypeError: An argument has the wrong type.
 
     Example:
-        A batch has int64 tensors [batch_size, seq_len] and knows its rows::
-
-            data = ts.StreamingDataset(ts.open("corpus"), seq_len=2048, batch_size=8, seed=1)
-            for batch in data.loader():
-                batch["input_ids"], batch["labels"]
-            state = data.state_dict(batch)      # plain integers and strings; load_state_dict goes on behind that batch
+        >>> import tempfile, tokstore as ts
+        >>> with ts.create(path := tempfile.mkdtemp() + "/corpus", ts.Schema(tokens=ts.Tokens(256, eos_id=0))) as w:
+        ...     w.extend(tokens=[[1, 2, 3], [4, 5]])
+        >>> data = ts.StreamingDataset(ts.open(path), seq_len=4, batch_size=2, shuffle=False)
+        >>> next(iter(data))["input_ids"].tolist()
+        [[1, 2, 3, 0], [4, 5, 0, 0]]
     """
 
     def __init__(
@@ -165,7 +165,9 @@ class StreamingDataset(IterableDataset[Any]):
         pads = (kind.pad_id, eos, kind.eos_id, 0)
         self._pad = next(int(pad) for pad in pads if pad is not None)
         self._dtype = compact_dtype(vocab_size)
-        self._source, self._labels, self._separate = source, labels, documents == "separate"
+        # A store follows its own commits; a copy stays at its version, and shares the caches.
+        self._source = source = copy.copy(source)
+        self._labels, self._separate = labels, documents == "separate"
         self._batch_size, self._epochs, self._drop_last = batch_size, epochs, drop_last
         self._plan = make_plan(
             source, seq_len=seq_len, shuffle=bool(shuffle), seed=seed, lanes=lanes, buffer=buffer, bos=bos, eos=eos
@@ -290,19 +292,7 @@ class StreamingDataset(IterableDataset[Any]):
 
     def _identity(self) -> dict[str, int | str]:
         """Return what the order depends on."""
-        plan = self._plan
-        return {
-            "order_version": ORDER_VERSION,
-            "source": self._source.fingerprint,
-            "seed": plan.seed,
-            "seq_len": plan.seq_len,
-            "shuffle": int(plan.shuffle),
-            "lanes": plan.lanes,
-            "window": plan.window,
-            "pooled": int(plan.pooled),
-            "bos_id": -1 if plan.bos is None else plan.bos,
-            "eos_id": -1 if plan.eos is None else plan.eos,
-        }
+        return {"source": self._source.fingerprint} | self._plan.identity()
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Go on behind a state with the next `iter()`.

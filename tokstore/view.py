@@ -20,6 +20,7 @@ from tokstore.block import ColumnRows, Spans
 from tokstore.column_types import Tokens
 from tokstore.deliver import deliver_batch, deliver_sample, reorder
 from tokstore.errors import ColumnError, suggest
+from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
 from tokstore.reading import block_edges, read_lengths, read_rows, result_dtype
 from tokstore.schema import Column, Schema

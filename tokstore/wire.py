@@ -81,6 +81,8 @@ def _ordered(value: object, depth: int) -> object:
     if isinstance(value, (list, tuple)):
         _check_depth(depth)
         return [_ordered(item, depth + 1) for item in value]
+    if not isinstance(value, (int, float, str, bytes)):
+        raise TypeError(f"metadata holds no {type(value).__name__} (format.md 2.4)")
     return value
 
 

@@ -68,28 +68,30 @@ def _columns(facts: dict[str, Any]) -> Any:
 
     from tokstore.describe import bytes_text, count_text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("column", "type", "level", "blocks coded as"):
-        table.add_column(name, overflow="fold")
-    for name in ("values", "bytes", "bits/value", "blocks", "missing"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("range", overflow="fold")
+    rows = []
     for one in facts["columns"]:
         values, taken = one.get("values", 0), one.get("total_bytes", 0)
-        low, high = one.get("min"), one.get("max")
-        cells = [
-            one["name"],
-            one["type"],
-            one["level"] or "",
-            "; ".join(sorted(one.get("forms") or ())),
-            count_text(values),
-            bytes_text(taken),
-            f"{8 * taken / values:.2f}" if values else "",
-            count_text(one.get("blocks", 0)),
-            count_text(one["missing"]) if one.get("missing") else "",
-            "" if low is None else f"{_short(low)} … {_short(high)}",
-        ]
-        table.add_row(*map(Text, cells))
+        forms = [f"{count_text(blocks)} × {form}" for form, blocks in sorted((one.get("forms") or {}).items())]
+        rows.append(
+            {
+                "column": one["name"],
+                "type": one["type"],
+                "level": one["level"] or "",
+                "values": count_text(values),
+                "bytes": bytes_text(taken),
+                "bits/value": f"{8 * taken / values:.2f}" if values else "",
+                "blocks": "\n".join(forms),
+                "range": "" if one.get("min") is None else f"{_short(one['min'])} … {_short(one['max'])}",
+                "missing": count_text(one["missing"]) if one.get("missing") else "",
+            }
+        )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = [name for name in rows[0] if name not in ("range", "missing") or any(row[name] for row in rows)]
+    for name in shown:
+        is_number = name in ("values", "bytes", "bits/value", "missing")
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in shown))
     return table
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "json_option", "print_json"]
 
-_WIDTH = 100
+_WIDTH = 140
 """Columns of a table that goes into a file or a pipe, where no terminal says how wide it is."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order import (
+    ORDER_VERSION,
     Cuts,
     cut_at,
     epoch_rows,
@@ -104,6 +105,20 @@ class Plan:
     def spans(self) -> int:
         """Number of plan spans."""
         return len(self.cuts) - 1
+
+    def identity(self) -> dict[str, int]:
+        """Return what a state carries, to be compared with the stream that goes on from it."""
+        return {
+            "order_version": ORDER_VERSION,
+            "seed": self.seed,
+            "seq_len": self.seq_len,
+            "shuffle": int(self.shuffle),
+            "lanes": self.lanes,
+            "window": self.window,
+            "pooled": int(self.pooled),
+            "bos_id": -1 if self.bos is None else self.bos,
+            "eos_id": -1 if self.eos is None else self.eos,
+        }
 
     def effective(self) -> I64:
         """Return the values before every cut, with inserted ids."""
