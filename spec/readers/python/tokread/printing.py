@@ -1,0 +1,87 @@
+"""What a reader found, as JSON that is equal for equal contents in every language (spec/vectors/README.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .conventions import digest, integer_bytes
+from .schema import FLOATS, SIGNED, TEXT, TOKENS, WIDTH, Column
+from .store import Contents
+
+LONGEST = 64
+
+
+def as_json(found: Contents) -> str:
+    """Write the contents as sorted JSON that ends in a newline."""
+    return json.dumps(describe(found), sort_keys=True) + "\n"
+
+
+def describe(found: Contents) -> dict[str, Any]:
+    """Turn the contents into dicts, lists and strings."""
+    result: dict[str, Any] = {
+        "attachments": {name: _bytes(data) for name, data in found.attachments.items()},
+        "columns": [_column(column) for column in found.columns],
+        "metadata": found.metadata,
+        "refused": sorted(found.refused),
+        "samples": [
+            {
+                "id": str(number),
+                **{c.name: _value(c, found.rows[c.name][i]) for c in found.columns if c.name in found.rows},
+            }
+            for i, number in enumerate(found.sample_ids)
+        ],
+        "spans": [[[str(x) for x in span] for span in shard] for shard in found.spans],
+    }
+    if found.version is not None and found.store_id is not None:
+        result["store"] = {
+            "id": found.store_id.hex(),
+            "tags": {k: str(v) for k, v in found.tags.items()},
+            "version": str(found.version),
+        }
+    return result
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {
+        "id": str(column.id),
+        "name": column.name,
+        "optional": column.optional,
+        "parameters": {str(key): _plain(value) for key, value in column.parameters.items()},
+        "type": str(column.type),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turn a metadata value into JSON."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, str) else str(value)
+
+
+def _value(column: Column, value: list[int] | None) -> Any:
+    if value is None:
+        return None
+    if column.type == TEXT:
+        return bytes(value).decode("utf-8") if len(value) <= 4 * LONGEST else _long(value, 1)
+    if column.type == TOKENS:
+        return [str(x) for x in value] if len(value) <= LONGEST else _long(value, WIDTH[column.dtype])
+    width = WIDTH[column.dtype]
+    if column.dtype in FLOATS:
+        return f"{value[0]:0{2 * width}x}"
+    return str(value[0] - (1 << 8 * width) if column.dtype in SIGNED and value[0] >> (8 * width - 1) else value[0])
+
+
+def _long(value: list[int], width: int) -> dict[str, str]:
+    """Stand for many values by their count and the digest of their bytes."""
+    return {"blake2b": digest(integer_bytes(value, width)).hex(), "values": str(len(value))}
+
+
+def _bytes(data: bytes) -> Any:
+    return data.hex() if len(data) <= 4 * LONGEST else _long(list(data), 1)
