@@ -210,6 +210,8 @@ class Label(ColumnType):
         joined = parameters.get(3)
         if joined is not None and not expect(joined, str).endswith("\n"):
             raise ValueError("names of classes do not end in a line feed")
+        if joined is not None and 2 not in parameters:
+            raise ValueError("names of classes stand without their number")
         names = None if joined is None else joined[:-1].split("\n")
         made = cls(parameters.get(2), names, optional=optional)
         if made.dtype != _dtype_of(_needed(parameters, 1), "iu"):

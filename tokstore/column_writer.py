@@ -60,12 +60,15 @@ class BlockEncoder(Protocol):
 
 @dataclass
 class NewColumn:
-    """One column of a file to be written: what it is, its rows, its encoder, and the object it needs."""
+    """One column of a file to be written: what it is, its rows, its encoder, and the object it needs.
+
+    The object is asked for after the blocks are written, so that it can be compressed beside them.
+    """
 
     column: Column
     rows: ColumnRows
     encoder: BlockEncoder
-    needs: StoredObject | None = None
+    needs: Callable[[], StoredObject] | None = None
     bounds: list[int] | None = None
 
 

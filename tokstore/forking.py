@@ -1,7 +1,7 @@
 """Locks and threads after a fork: a child starts with fresh ones.
 
-A fork copies locks as they are, held or not, and none of the threads. `DataLoader` workers are forks on Linux, so everything that holds
-a lock or a thread pool registers here and is told to make new ones in the child.
+A fork copies locks as they are, held or not, and none of the threads. `DataLoader` workers are forks on Linux, so
+everything that holds a lock or a thread pool registers here and is told to make new ones in the child.
 """
 
 from __future__ import annotations

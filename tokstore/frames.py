@@ -8,8 +8,6 @@ caches; they hold a few compressors and drop the rest, since each one keeps matc
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from typing import cast
 
 import zstandard
 
@@ -19,7 +17,6 @@ from tokstore.wire import zstd_content_bytes
 
 __all__ = ["Dictionary", "compress", "decompress"]
 
-_LOCAL = threading.local()
 _KEPT = 8
 _WINDOW_LOG_MIN = 10
 _TRAINED_MAGIC = bytes.fromhex("37a430ec")
@@ -62,7 +59,8 @@ class Dictionary:
 def _parameters(level: int, content_bytes: int, dictionary_bytes: int = 0) -> zstandard.ZstdCompressionParameters:
     """Return the zstd parameters of a level.
 
-    Level 12 searches a dictionary of 1 MiB twice as deep as blocks of 32 KiB reward: one step less and half-sized tables lose
+    Level 12 searches a dictionary of 1 MiB twice as deep as blocks of 32 KiB reward: one step less and half-sized
+        tables lose
     0.3 % and are half as fast again (measured on blocks of token ranks).
     """
     window = max(_WINDOW_LOG_MIN, (content_bytes + dictionary_bytes - 1).bit_length())
@@ -85,20 +83,15 @@ def _parameters(level: int, content_bytes: int, dictionary_bytes: int = 0) -> zs
     )
 
 
-def _cache(name: str) -> OrderedDict[tuple[int, ...], object]:
-    """Return one of this thread's caches."""
-    found = getattr(_LOCAL, name, None)
-    if found is None:
-        found = OrderedDict()
-        setattr(_LOCAL, name, found)
-    return cast("OrderedDict[tuple[int, ...], object]", found)
+class _ThreadKept(threading.local):
+    """What one thread keeps. The dictionary stays with its object, so that its id() cannot pass to another one."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[tuple[int, int, int], tuple[zstandard.ZstdCompressor, Dictionary | None]] = {}
+        self.decompressors: dict[int, tuple[zstandard.ZstdDecompressor, Dictionary | None]] = {}
 
 
-def _remember(cache: OrderedDict[tuple[int, ...], object], key: tuple[int, ...], value: object) -> None:
-    """Keep a value and drop the oldest beyond the bound."""
-    cache[key] = value
-    while len(cache) > _KEPT:
-        cache.popitem(last=False)
+_LOCAL = _ThreadKept()
 
 
 def compress(content: bytes | memoryview, level: int = 3, dictionary: Dictionary | None = None) -> bytes:
@@ -109,19 +102,17 @@ def compress(content: bytes | memoryview, level: int = 3, dictionary: Dictionary
         level: zstd level, 1 to 22; 12 has its own parameters (see `_parameters`).
         dictionary: History to point into, or none.
     """
-    cache = _cache("compressors")
     bits = len(content).bit_length()
-    key = (level, id(dictionary) if dictionary else 0, bits)
-    kept = cache.get(key)
+    key = (level, 0 if dictionary is None else id(dictionary), bits)
+    kept = _LOCAL.compressors.get(key)
     if kept is None:
-        parameters = _parameters(level, 1 << bits, len(dictionary.content) if dictionary else 0)
-        prepared = dictionary.for_writing(level) if dictionary else None
-        compressor = zstandard.ZstdCompressor(compression_params=parameters, dict_data=prepared)
-        # The dictionary is kept with its compressor, so that its id() cannot be given to another one meanwhile.
-        kept = (compressor, dictionary)
-        _remember(cache, key, kept)
-    compressor = cast("tuple[zstandard.ZstdCompressor, object]", kept)[0]
-    return compressor.compress(content)
+        parameters = _parameters(level, 1 << bits, 0 if dictionary is None else len(dictionary.content))
+        prepared = None if dictionary is None else dictionary.for_writing(level)
+        kept = (zstandard.ZstdCompressor(compression_params=parameters, dict_data=prepared), dictionary)
+        if len(_LOCAL.compressors) >= _KEPT:
+            _LOCAL.compressors.pop(next(iter(_LOCAL.compressors)))
+        _LOCAL.compressors[key] = kept
+    return kept[0].compress(content)
 
 
 def decompress(frame: bytes | memoryview, *, least: int, most: int, dictionary: Dictionary | None = None) -> bytes:
@@ -139,16 +130,16 @@ def decompress(frame: bytes | memoryview, *, least: int, most: int, dictionary: 
     size = zstd_content_bytes(frame)
     if not least <= size <= most:
         raise CorruptError(f"a zstd frame holds {size} bytes, not {least} to {most}", rule="format.md 2.5")
-    cache = _cache("decompressors")
-    key = (id(dictionary) if dictionary else 0,)
-    kept = cache.get(key)
+    key = 0 if dictionary is None else id(dictionary)
+    kept = _LOCAL.decompressors.get(key)
     if kept is None:
-        history = dictionary.for_reading() if dictionary else None
+        history = None if dictionary is None else dictionary.for_reading()
         # The limit on the window lies far above any content the format allows; the bound that counts is `most`.
         kept = (zstandard.ZstdDecompressor(dict_data=history, max_window_size=1 << 31), dictionary)
-        _remember(cache, key, kept)
-    decompressor = cast("tuple[zstandard.ZstdDecompressor, object]", kept)[0]
+        if len(_LOCAL.decompressors) >= _KEPT:
+            _LOCAL.decompressors.pop(next(iter(_LOCAL.decompressors)))
+        _LOCAL.decompressors[key] = kept
     try:
-        return decompressor.decompress(frame, read_across_frames=False, allow_extra_data=False)
+        return kept[0].decompress(frame, read_across_frames=False, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptError("a zstd frame does not decode", rule="format.md 2.5") from error

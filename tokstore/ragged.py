@@ -51,8 +51,10 @@ class Ragged:
             raise ValueError(f"length {int(counts.min())} of row {int(counts.argmin())} is negative")
         if array.ndim == 0:
             raise TypeError("values are an array, not one number")
-        if int(counts.sum()) != len(array):
-            raise ValueError(f"lengths add up to {int(counts.sum())}, but there are {len(array)} values")
+        # A single length that is too long is seen apart, so that the sum cannot wrap around.
+        total = int(counts.sum()) if not counts.size or int(counts.max()) <= len(array) else sum(counts.tolist())
+        if total != len(array):
+            raise ValueError(f"lengths add up to {total}, but there are {len(array)} values")
         self.values: NDArray[Any] = array
         self.lengths: NDArray[np.int64] = counts
         self._offsets: NDArray[np.int64] | None = None
@@ -93,6 +95,8 @@ class Ragged:
                 return Ragged(self.values[offsets[start] : offsets[stop]], self.lengths[start:stop])
             key = np.arange(start, stop, step)
         rows = np.asarray(key)
+        if rows.dtype == bool and rows.shape != (len(self),):
+            raise IndexError(f"a boolean selection has one item per row: {len(self)}, not {rows.shape}")
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         rows = np.where(rows < 0, rows + len(self), rows)
         if rows.size and (int(rows.min()) < 0 or int(rows.max()) >= len(self)):

@@ -58,14 +58,27 @@ class _Piece:
     target: NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Job:
-    """One block that has to be decoded for a piece: its number and the rows of the piece that it touches."""
+    """One block that has to be decoded for a piece.
+
+    Attributes:
+        block: Its number.
+        rows: First row of the piece that it touches, and the end of the rows.
+        start, end: Its values in the file.
+        out: Where its first value would go in the result if all of it were wanted.
+        whole: Whether all of it is wanted, in one run.
+    """
 
     piece: _Piece
     block: int
-    first: int
-    stop: int
+    offset: int
+    nbytes: int
+    rows: slice
+    start: int
+    end: int
+    out: int
+    whole: bool
 
 
 def read_rows(
@@ -187,8 +200,19 @@ def _jobs(piece: _Piece) -> list[_Job]:
     blocks = np.flatnonzero(np.cumsum(edges))
     low = full[np.searchsorted(v1, starts[blocks], side="right")]
     high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
-    triples = zip(blocks.tolist(), low.tolist(), high.tolist(), strict=True)
-    return [_Job(piece, block, a, b) for block, a, b in triples]
+    start, end, last_row = starts[blocks], starts[blocks + 1], high - 1
+    begin, stop = piece.v0[low], piece.v1[last_row]
+    # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
+    written = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low]
+    whole = (begin <= start) & (stop >= end) & (written == stop - begin)
+    fields = (blocks, piece.table.offsets[blocks], piece.table.stored_bytes[blocks], low, high, start, end)
+    out = piece.out[low] + start - begin
+    return [
+        _Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
+        for block, offset, nbytes, a, b, s, e, o, w in zip(
+            *(one.tolist() for one in fields), out.tolist(), whole.tolist(), strict=True
+        )
+    ]
 
 
 def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
@@ -201,14 +225,14 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
         while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
             job = jobs[stop]
             stop += 1
-            kept = version.blocks.get(_key(job))
+            # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
+            kept = None if job.whole else version.blocks.get(_key(job))
             if kept is not None:
                 _place(job, kept)
                 continue
-            nbytes = int(job.piece.table.stored_bytes[job.block])
-            ranges.append((job.piece.file.place.path, int(job.piece.table.offsets[job.block]), nbytes))
+            ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
             wanted.append(job)
-            held += nbytes
+            held += job.nbytes
         at = stop
         if not ranges:
             continue
@@ -236,18 +260,14 @@ def _key(job: _Job) -> tuple[bytes, int, int]:
 
 def _decode(version: Version, job: _Job, data: memoryview) -> None:
     """Decode one block: straight into the result if all of it is wanted in one run, else beside it."""
-    piece, table = job.piece, job.piece.table
-    start, end = int(table.value_starts[job.block]), int(table.value_starts[job.block + 1])
-    first, last = int(piece.v0[job.first]), int(piece.v1[job.stop - 1])
-    out = int(piece.out[job.first]) + start - first
-    column_id = piece.column.column_id
-    # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
-    run = int(piece.out[job.stop - 1]) + last - int(piece.v0[job.stop - 1]) - int(piece.out[job.first]) == last - first
-    if first <= start and last >= end and run:
-        piece.file.decode_block(column_id, table, piece.decoder, job.block, data, piece.target[out : out + end - start])
+    piece = job.piece
+    decode, column_id, table = piece.file.decode_block, piece.column.column_id, piece.table
+    if job.whole:
+        out = piece.target[job.out : job.out + job.end - job.start]
+        decode(column_id, table, piece.decoder, job.block, data, out)
         return
-    decoded = np.empty(end - start, piece.target.dtype)
-    piece.file.decode_block(column_id, table, piece.decoder, job.block, data, decoded)
+    decoded = np.empty(job.end - job.start, piece.target.dtype)
+    decode(column_id, table, piece.decoder, job.block, data, decoded)
     version.blocks.put(_key(job), decoded)
     _place(job, decoded)
 
@@ -255,8 +275,7 @@ def _decode(version: Version, job: _Job, data: memoryview) -> None:
 def _place(job: _Job, decoded: NDArray[Any]) -> None:
     """Copy the wanted values of a decoded block into the result."""
     piece = job.piece
-    start = int(piece.table.value_starts[job.block])
-    rows = slice(job.first, job.stop)
+    start, rows = job.start, job.rows
     v0, v1 = piece.v0[rows], piece.v1[rows]
     a: Ints = np.maximum(v0, start)
     b: Ints = np.maximum(a, np.minimum(v1, start + len(decoded)))

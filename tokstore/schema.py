@@ -60,6 +60,8 @@ class Schema(Mapping[str, ColumnType]):
             if not isinstance(kind, ColumnType):
                 raise TypeError(f"column {name!r} is a column type such as Tokens(50_257), not {kind!r}")
             _check_name(name)
+            if name == "sample_id":
+                raise ValueError("no column is named 'sample_id': batches carry the sample ids under that name")
         self._set([Column(i, name, kind) for i, (name, kind) in enumerate(given.items())])
 
     def _set(self, columns: list[Column]) -> None:

@@ -101,7 +101,7 @@ def write_data_file(
         bounds = new.bounds if new.bounds is not None else cut_fixed(rows, new.column.type.block_target, span_ends)
         part = write_column(out, new, bounds, file_id, pool, progress)
         if new.needs is not None:
-            part.entry["object"] = _number(new.needs, objects, numbers)
+            part.entry["object"] = _number(new.needs(), objects, numbers)
             part.entry["flags"] |= FLAG_OBJECT
         parts.append(part)
         facts[new.column.column_id] = part.facts

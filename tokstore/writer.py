@@ -27,6 +27,7 @@ from tokstore.column_types import Tokens
 from tokstore.column_writer import NewColumn
 from tokstore.errors import ColumnError, TokstoreError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
+from tokstore.frames import compress
 from tokstore.growth import NewShards
 from tokstore.intake import missing_rows, take_in
 from tokstore.objects import RANK_TABLE, StoredObject, encode_object, object_path
@@ -298,8 +299,7 @@ class Writer:
             raise ValueError(
                 "the samples do not fit into one file; raise shard_tokens, or write to a folder instead of a .tok file"
             )
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tokstore-write")
+        pool = self._threads_of_own()
         columns = [self._prepare(column) for column in self._schema.columns]
         file_id = secrets.token_bytes(16)
         single = self._single
@@ -310,7 +310,7 @@ class Writer:
                 file_id,
                 columns,
                 self._schema.primary.column_id,
-                self._pool,
+                pool,
                 embed=single is not None,
                 attachments=None if single is None else single.attachments,
                 metadata=None if single is None else single.metadata,
@@ -344,32 +344,39 @@ class Writer:
 
     def _prepare_tokens(self, column: Column, kind: Tokens, rows: ColumnRows) -> NewColumn:
         """Choose rank table and dictionary of a token column."""
-        made: dict[int, StoredObject] = {}
-
-        def stored(table: RankTable) -> StoredObject:
-            if id(table) not in made:
-                made[id(table)] = encode_object(RANK_TABLE, table.encode())
-            return made[id(table)]
-
         held = self._current.get(column.column_id)
         if held is None and self._load_current is not None:
             held = self._load_current(column)
         current = None if held is None else held[0]
         bounds = cut_ragged(rows.lengths if rows.lengths is not None else np.zeros(0, np.int64), kind.block_target)
         level = LEVELS[column.level or self._level]
+        # What an object will take is estimated at a quick level; its slow compression runs beside that of the blocks.
         encoder = choose_encoder(
-            rows.values, bounds, kind.vocab_size, level, current, lambda table: len(stored(table).data)
+            rows.values, bounds, kind.vocab_size, level, current, lambda table: len(compress(table.encode(), 3))
         )
         table = encoder.table
         if table is None:
             return NewColumn(column, rows, encoder, bounds=bounds)
-        if held is None or table is not held[0]:
-            held = (table, stored(table))
-            if held[1].digest not in self._objects:
-                self._objects[held[1].digest] = held[1]
-                self._object_bytes += len(held[1].data)
-        self._current[column.column_id] = held
-        return NewColumn(column, rows, encoder, held[1], bounds)
+        if held is not None and table is held[0]:
+            self._current[column.column_id] = held
+            return NewColumn(column, rows, encoder, lambda: held[1], bounds)
+        made = self._threads_of_own().submit(encode_object, RANK_TABLE, table.encode())
+
+        def needed() -> StoredObject:
+            stored = made.result()
+            self._current[column.column_id] = (table, stored)
+            if stored.digest not in self._objects:
+                self._objects[stored.digest] = stored
+                self._object_bytes += len(stored.data)
+            return stored
+
+        return NewColumn(column, rows, encoder, needed, bounds)
+
+    def _threads_of_own(self) -> ThreadPoolExecutor:
+        """Return the threads that encode."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="tokstore-write")
+        return self._pool
 
     def _report(self, values: int) -> None:
         """Pass on progress."""

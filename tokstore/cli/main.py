@@ -82,7 +82,7 @@ def _run(args: Sequence[str] | None) -> int:
         error.show()
         return error.exit_code
     except _Stop as stop:
-        _say("interrupted; nothing was committed")
+        _say("interrupted")
         return 128 + stop.number
     except BrokenPipeError:
         raise

@@ -21,7 +21,7 @@ LEVELS = ("plain", "fast", "default", "small")
 @click.option("--bytes", "as_bytes", is_flag=True, help="One id per byte, instead of a tokenizer.")
 @click.option("--text", "field", default="text", show_default=True, help="The field of a JSON line with the text.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Of folders, only files that match; may be repeated.")
-@click.option("--level", type=click.Choice(LEVELS), default="default", show_default=True, help="How hard to compress.")
+@click.option("--level", type=click.Choice(LEVELS), help="How hard to compress; by default as the store, or `default`.")
 @click.option("--append", is_flag=True, help="Add to the store if it is there.")
 @click.option("--part", metavar="NAME", help="Stage a part; `tokstore commit` makes one version of all parts.")
 @click.option("--eos", metavar="TOKEN", default="auto", help="The token that ends a document; 'none' for none.")
@@ -34,7 +34,7 @@ def pack(
     as_bytes: bool,
     field: str,
     include: tuple[str, ...],
-    level: str,
+    level: str | None,
     append: bool,
     part: str | None,
     eos: str,

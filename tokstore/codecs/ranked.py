@@ -78,6 +78,8 @@ class RankTable:
         ids, used = decode_packed(memoryview(content)[_HEADER.size :], entries)
         if int(ids.min()) < 0 or int(ids.max()) >= vocab_size:
             raise CorruptError(f"a rank table has ids outside 0 to {vocab_size - 1}", rule="codecs.md 2")
+        if len(np.unique(ids)) != entries:
+            raise CorruptError("a rank table has an id twice", rule="codecs.md 2.1")
         history = bytes(content[_HEADER.size + used :])
         if len(history) != dictionary_bytes:
             raise CorruptError(f"a dictionary has {len(history)} bytes, not {dictionary_bytes}", rule="codecs.md 2.1")
@@ -91,15 +93,27 @@ class _Ranks:
         self._entries = len(ids)
         top = int(ids.max()) + 1
         self._dense: NDArray[np.uint32] | None = None
+        self._short: NDArray[np.uint16] | None = None
         if top <= _DENSE_IDS:
             # An id without a rank gets the code K + id, as forms 3 and 4 have it.
             self._dense = (np.arange(top, dtype=np.int64) + self._entries).astype(np.uint32)
             self._dense[ids] = np.arange(self._entries, dtype=np.uint32)
-        self._order = np.argsort(ids, kind="stable")
-        self._sorted = ids[self._order]
+            # One item more stands for all ids above; with u16 ids there is one for every id, and no bound to check.
+            self._short = np.full(max(top + 1, 1 << 16), _ESCAPE, np.uint16)
+            self._short[ids[:_ESCAPE]] = np.arange(min(self._entries, _ESCAPE), dtype=np.uint16)
+        else:
+            self._order = np.argsort(ids, kind="stable")
+            self._sorted = ids[self._order]
+
+    def short(self, values: Ids) -> NDArray[np.uint16]:
+        """Return ranks as u16, 65,535 for an escape (codecs.md 2.2, form 2)."""
+        if self._short is None:
+            codes = self.codes(values)
+            return np.where(codes < min(self._entries, _ESCAPE), codes, _ESCAPE).astype(np.uint16)
+        return self._short.take(values, mode="wrap" if values.dtype == np.uint16 else "clip")
 
     def codes(self, values: Ids) -> NDArray[np.integer[Any]]:
-        """Return rank codes (codecs.md 2.2)."""
+        """Return rank codes (codecs.md 2.2, forms 3 and 4)."""
         if self._dense is not None:
             if int(values.max()) < len(self._dense):
                 return self._dense.take(values)
@@ -133,17 +147,16 @@ class TokenEncoder:
         if self.table is None or self._ranks is None:
             form, dtype = self._raw
             return values.astype(dtype, copy=False).tobytes(), form
-        codes = self._ranks.codes(values)
         if self._leb128:
-            return encode_leb128(codes), RANK_LEB128
-        top = int(codes.max())
-        if top < min(_ESCAPE, len(self.table)):
-            return codes.astype("<u2").tobytes(), RANK_U16
-        escaped = (codes >= _ESCAPE) | (codes >= len(self.table))
-        if np.count_nonzero(escaped) <= _MOST_ESCAPES * codes.size:
-            ranks = np.where(escaped, _ESCAPE, codes).astype("<u2")
-            return ranks.tobytes() + values[escaped].astype("<u4").tobytes(), RANK_U16
-        if top < 1 << 24:
+            return encode_leb128(self._ranks.codes(values)), RANK_LEB128
+        ranks = self._ranks.short(values)
+        if int(ranks.max()) < _ESCAPE:
+            return ranks.astype("<u2", copy=False).tobytes(), RANK_U16
+        escaped = ranks == _ESCAPE
+        if np.count_nonzero(escaped) <= _MOST_ESCAPES * ranks.size:
+            return ranks.astype("<u2", copy=False).tobytes() + values[escaped].astype("<u4").tobytes(), RANK_U16
+        codes = self._ranks.codes(values)
+        if int(codes.max()) < 1 << 24:
             return codes.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes(), RANK_U24
         return encode_leb128(codes), RANK_LEB128
 
@@ -167,7 +180,8 @@ class TokenDecoder:
         self._entries = 0
         if table is not None:
             self._wide = table.ids
-            # An item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before or replaced.
+            # An item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before
+            # or replaced.
             padded = np.zeros(1 << 16, np.int32 if vocab_size <= 1 << 31 else np.int64)
             self._entries = min(len(table.ids), _ESCAPE)
             padded[: self._entries] = table.ids[:_ESCAPE]

@@ -21,7 +21,7 @@ from tokstore.format import MAX_RANKS
 __all__ = ["LEVELS", "Level", "choose_encoder"]
 
 _SMALLEST_TABLED = 65_536
-_SAMPLE_BLOCKS = 24
+_SAMPLE_BLOCKS = 16
 _MUST_SAVE = 0.02
 _STRETCH_BYTES = 8192
 _DENSE_VOCAB = 1 << 24
@@ -100,7 +100,9 @@ def choose_encoder(
 def _sample(values: Ids, bounds: Sequence[int]) -> list[Ids]:
     """Return evenly spaced blocks of the shard."""
     blocks = len(bounds) - 1
-    chosen = np.unique(np.linspace(0, blocks - 1, min(blocks, _SAMPLE_BLOCKS)).astype(int)).tolist()
+    # From the middle of equal parts: the ends of a shard are where the stretches of a dictionary begin and end.
+    count = min(blocks, _SAMPLE_BLOCKS)
+    chosen = [(2 * i + 1) * blocks // (2 * count) for i in range(count)]
     return [values[bounds[b] : bounds[b + 1]] for b in chosen]
 
 
@@ -108,7 +110,7 @@ def _rank(values: Ids, vocab_size: int) -> NDArray[np.int64]:
     """Return the ids of a shard in the order of their ranks, the rarest left out beyond the limit."""
     if vocab_size <= _DENSE_VOCAB:
         all_counts = np.zeros(vocab_size, np.int64)
-        step = 1 << 22  # bincount makes an int64 copy of what it is given
+        step = 1 << 18  # bincount makes an int64 copy of what it is given: one that stays in the cache
         for start in range(0, len(values), step):
             found = np.bincount(values[start : start + step])
             all_counts[: len(found)] += found

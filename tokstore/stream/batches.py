@@ -102,6 +102,7 @@ class BatchIterator:
         self._slab, self._left = None, 0
         self._reader.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._reader.clear()
 
 
 def labels_of(rows: Rows, ids: NDArray[np.int64], *, following: bool) -> NDArray[np.int64]:

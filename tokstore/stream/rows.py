@@ -87,15 +87,14 @@ class RowReader:
         Args:
             start: First row.
             stop: Last row + 1.
-            quick: Decode only what these rows need, if that is less than the windows they lie in.
+            quick: Wait only for what these rows need, if that is less than the windows they lie in.
         """
         if self._stopped:
             raise CancelledError
         end = stop if self._end is None else min(stop, self._end)
         runs = self._runs(start, end)
         wanted = [(run, self._hold(run)) for run in runs]
-        if quick and self._read_parts(wanted):
-            return self._cut(stop - start, wanted)
+        partial = quick and self._read_parts(wanted)
         ahead = end + self._ahead if self._end is None else min(end + self._ahead, self._end)
         later = [(run, self._hold(run)) for run in self._runs(end, ahead)]
         kept = {(run.epoch, key) for run, keys in wanted + later for key in keys}
@@ -103,12 +102,19 @@ class RowReader:
             del self._windows[name]
         self._request(self._stretches(wanted))
         self._request(self._stretches(later))
-        self._wait(self._stretches(wanted))
+        if not partial:
+            self._wait(self._stretches(wanted))
         return self._cut(stop - start, wanted)
 
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock: it may run inside garbage collection."""
         self._stopped = True
+
+    def clear(self) -> None:
+        """Let go of windows and plans of epochs."""
+        self._windows.clear()
+        self._epochs.clear()
+        self._pending.clear()
 
     def _decode(self, stretch: Stretch, window: Window) -> None:
         """Decode a stretch, unless nobody waits for it any more."""
