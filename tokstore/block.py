@@ -199,7 +199,7 @@ def range_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def encode_ranges(ranges: Sequence[tuple[Any, Any] | None], dtype: np.dtype[Any]) -> bytes:
     """Encode ranges of numbers over groups (format.md 4.5)."""
     wide = range_dtype(dtype)
-    present = np.packbits([r is not None for r in ranges], bitorder="little").tobytes()
+    present = pack_bits(np.array([r is not None for r in ranges], bool))
     low = np.array([0 if r is None else r[0] for r in ranges], wide)
     high = np.array([0 if r is None else r[1] for r in ranges], wide)
     return present + low.tobytes() + high.tobytes()

@@ -7,7 +7,7 @@ import numpy as np
 from tokstore.block import spans_of
 from tokstore.column_types import UnknownType
 from tokstore.column_writer import ColumnFacts
-from tokstore.errors import TokstoreError
+from tokstore.errors import CorruptError, TokstoreError
 from tokstore.format import FOOTER_BYTES, HEADER_BYTES
 from tokstore.growth import NewShards, append_shards
 from tokstore.objects import ATTACHMENT
@@ -46,9 +46,24 @@ def open_file(storage: Storage, name: str) -> tuple[Root, DataFile]:
         raise type(error)(error.message, path=place.path, offset=error.offset, rule=error.rule) from error
 
 
+def _check_metadata(file: DataFile) -> None:
+    """Refuse metadata that lacks what a file has to say when it is opened alone (format.md 4.9)."""
+    found = file.metadata
+    kinds = {1: list, 2: str, 3: dict, 4: str, 5: dict}
+    wrong = [key for key, kind in kinds.items() if not isinstance(found.get(key, kind() if key > 2 else None), kind)]
+    named = {**found.get(3, {}), **found.get(5, {})} if not wrong else {}
+    if wrong or not all(isinstance(name, str) for name in named.values()):
+        raise CorruptError(f"key {wrong[0] if wrong else 3} of the metadata is missing or wrong", rule="format.md 4.9")
+    if any(number >= len(file.objects) for number in found.get(3, {})):
+        raise CorruptError("an attachment is no object of the file", rule="format.md 4.9")
+
+
 def _root_of(file: DataFile) -> Root:
     """Return the root of a store that holds one file."""
+    _check_metadata(file)
     schema = file.schema
+    if [column.column_id for column in schema.columns] != file.entries["column_id"].tolist():
+        raise CorruptError("the records of a file are not those of its columns", rule="format.md 4.9")
     columns = {}
     for column in schema.columns:
         if not file.has(column.column_id):

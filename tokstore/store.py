@@ -14,6 +14,7 @@ from tokstore.column_types import Tokens
 from tokstore.describe import describe_version, version_html, version_text
 from tokstore.errors import (
     ColumnError,
+    CorruptError,
     MissingFileError,
     NotAStoreError,
     UnsupportedError,
@@ -99,7 +100,12 @@ class Store(View):
     def metadata(self) -> dict[str, Any]:
         """What was given as ``metadata`` when the store was made."""
         text = self._version.root.metadata
-        return {} if text is None else dict(json.loads(text))
+        try:
+            return {} if text is None else dict(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise CorruptError(
+                "the metadata of the store is no JSON object", path=self.path, rule="format.md 8.1"
+            ) from error
 
     @property
     def attachments(self) -> Attachments:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -238,19 +239,16 @@ class Version:
         """
         result: list[ShardRows] = []
         page_of = np.searchsorted(self.page_starts, positions, side="right") - 1
-        numbers = np.unique(page_of).tolist()
-        self.pages(numbers)
-        for number in numbers:
-            chosen = np.flatnonzero(page_of == number)
+        runs = list(_runs(page_of))
+        self.pages([number for number, _ in runs])
+        for number, chosen in runs:
             inside = positions[chosen] - self.page_starts[number]
             starts = self.shard_starts(number)
-            shard_of = np.searchsorted(starts, inside, side="right") - 1
             gone = self.deletions(number)
-            edges = np.flatnonzero(np.diff(shard_of)) + 1
-            for group in np.split(np.arange(len(chosen)), edges):
-                shard = int(shard_of[group[0]])
-                rows = inside[group] - starts[shard]
-                result.append(ShardRows(number, shard, rows if gone is None else gone.rows(shard, rows), chosen[group]))
+            for shard, part in _runs(np.searchsorted(starts, inside, side="right") - 1):
+                rows = inside[part] - starts[shard]
+                at = np.arange(chosen.start + part.start, chosen.start + part.stop)
+                result.append(ShardRows(number, shard, rows if gone is None else gone.rows(shard, rows), at))
         return result
 
     def sample_ids(self, wanted: ShardRows) -> Ints:
@@ -360,3 +358,11 @@ class Version:
                 raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
             self._decoders.put(key, found)
         return found[0]
+
+
+def _runs(values: Ints) -> Iterator[tuple[int, slice]]:
+    """Yield each value of an ascending array, with the slice that holds it."""
+    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    for a, b in pairwise(edges):
+        if b > a:
+            yield int(values[a]), slice(a, b)

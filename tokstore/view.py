@@ -126,7 +126,7 @@ class View:
         """Return rows of columns and the sample ids, in the order asked for."""
         order: Ints | None = None
         if len(positions) > 1 and (np.diff(positions) <= 0).any():
-            positions, order = np.unique(positions, return_inverse=True)
+            positions, order = np.unique(positions, return_inverse=True)  # sorted, with repeats taken out
         groups = self._version.locate(positions)
         pool = self._threads() if pooled and len(positions) > 1 else None
         rows = read_rows(self._version, columns, groups, start=start, stop=stop, pool=pool)

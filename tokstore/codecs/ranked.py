@@ -78,12 +78,23 @@ class RankTable:
         ids, used = decode_packed(memoryview(content)[_HEADER.size :], entries)
         if int(ids.min()) < 0 or int(ids.max()) >= vocab_size:
             raise CorruptError(f"a rank table has ids outside 0 to {vocab_size - 1}", rule="codecs.md 2")
-        if len(np.unique(ids)) != entries:
+        if _has_repeats(ids):
             raise CorruptError("a rank table has an id twice", rule="codecs.md 2.1")
         history = bytes(content[_HEADER.size + used :])
         if len(history) != dictionary_bytes:
             raise CorruptError(f"a dictionary has {len(history)} bytes, not {dictionary_bytes}", rule="codecs.md 2.1")
         return cls(ids, history)
+
+
+def _has_repeats(ids: NDArray[np.int64]) -> bool:
+    """Tell whether an id comes twice; a mark per id is a hundred times as fast as sorting, where ids are small."""
+    top = int(ids.max()) + 1
+    if top > _DENSE_IDS:
+        ordered = np.sort(ids)
+        return bool((ordered[1:] == ordered[:-1]).any())
+    seen = np.zeros(top, bool)
+    seen[ids] = True
+    return int(np.count_nonzero(seen)) != len(ids)
 
 
 class _Ranks:

@@ -23,6 +23,8 @@ from tokstore.stream.windows import counting
 __all__ = ["BatchIterator", "Rows", "collate", "labels_of", "position_ids_of"]
 
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
+_LANE_ROWS = 8
+"""Rows that a slab should have of every lane, so that a gather is worth its call."""
 
 
 class Rows(NamedTuple):
@@ -61,7 +63,7 @@ class BatchIterator:
         # Also when the iterator is only forgotten: what is queued ends without work. No lock is taken here.
         weakref.finalize(self, self._reader.stop)
         self._batch_rows = batch_rows
-        wanted = min(max(_SLAB_VALUES, 2 * plan.lanes * plan.seq_len), _LARGEST_SLAB)
+        wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * plan.seq_len), _LARGEST_SLAB)
         self._slab_batches = max(1, wanted // (batch_rows * plan.seq_len))
         self._next, self._left = start, batches
         self._slab: Slab | None = None

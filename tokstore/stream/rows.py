@@ -94,7 +94,9 @@ class RowReader:
         end = stop if self._end is None else min(stop, self._end)
         runs = self._runs(start, end)
         wanted = [(run, self._hold(run)) for run in runs]
-        partial = quick and self._read_parts(wanted)
+        if quick and self._read_parts(wanted):
+            self._request(self._stretches(wanted))
+            return self._cut(stop - start, wanted)
         ahead = end + self._ahead if self._end is None else min(end + self._ahead, self._end)
         later = [(run, self._hold(run)) for run in self._runs(end, ahead)]
         kept = {(run.epoch, key) for run, keys in wanted + later for key in keys}
@@ -102,8 +104,7 @@ class RowReader:
             del self._windows[name]
         self._request(self._stretches(wanted))
         self._request(self._stretches(later))
-        if not partial:
-            self._wait(self._stretches(wanted))
+        self._wait(self._stretches(wanted))
         return self._cut(stop - start, wanted)
 
     def stop(self) -> None:
