@@ -140,6 +140,16 @@ def decompress(frame: bytes | memoryview, *, least: int, most: int, dictionary: 
             _LOCAL.decompressors.pop(next(iter(_LOCAL.decompressors)))
         _LOCAL.decompressors[key] = kept
     try:
+        if not size:  # the one-shot call returns before it has looked at the blocks and at what follows them
+            return _decompress_nothing(kept[0], frame)
         return kept[0].decompress(frame, read_across_frames=False, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptError("a zstd frame does not decode", rule="format.md 2.5") from error
+
+
+def _decompress_nothing(decompressor: zstandard.ZstdDecompressor, frame: bytes | memoryview) -> bytes:
+    """Check a frame without content."""
+    stream = decompressor.decompressobj()
+    if stream.decompress(frame) or not stream.eof or stream.unused_data:
+        raise CorruptError("a frame without content does not end where its bytes end", rule="format.md 2.5")
+    return b""

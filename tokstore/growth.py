@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ __all__ = ["NewShards", "Part", "append_shards"]
 ReadPart = Callable[[Any, str], bytes]
 """Returns the bytes of a page or plan that is not in the root, from its record and its name."""
 
-_PART_KEYS = frozenset(range(1, 7))
+_PART_KEYS = frozenset(range(1, 8))
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class NewShards:
         page: Their page; sample ids count from 0.
         plan: Their spans.
         schema: The schema they were written with.
-        objects: Objects they named that the store did not have, with their bytes at rest.
+        objects: Objects that came with them, by digest, with their bytes at rest.
         current: Rank tables that later shards may share, by column id.
     """
 
     page: Page
     plan: Plan
     schema: Schema
-    new_object_bytes: int = 0
+    objects: dict[bytes, int] = field(default_factory=dict)
     current: dict[int, tuple[bytes, int]] | None = None
 
     @property
@@ -88,21 +88,22 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
         # A page at its limit of bytes stays as it is, and the new shards begin another one.
         if len(joined[0].encode(root.schema)) <= MAX_PAGE_BYTES:
             page, plan = joined
-            inline.pop(last["page_digest"].tobytes(), None)
-            inline.pop(last["plan_digest"].tobytes(), None)
             records.pop()
     for one, its_plan in _split(page, plan, root.schema):
         record, parts = _record(one, its_plan, root.schema)
         records.append(record)
         inline.update(parts)
     pages = np.array(records, PAGE_RECORD) if records else np.zeros(0, PAGE_RECORD)
+    # Pages of equal shape have the same plan, so that a part leaves the root only when no page names it any more.
+    named = {record[f"{name}_digest"].tobytes() for record in records for name in ("page", "plan")}
+    inline = {name: data for name, data in inline.items() if name in named}
     t = root.totals
     totals = Totals(
         t.samples + samples,
         t.shards + new.page.shards,
         t.values + int(new.plan.spans.values.sum()),
         t.data_bytes + int(new.page.file_bytes.sum()),
-        t.object_bytes + new.new_object_bytes,
+        t.object_bytes + sum(new.objects.values()),
     )
     return root.next(
         "append",
@@ -206,6 +207,7 @@ class Part:
             4: new.plan.encode(),
             5: {one: {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans} for one, t in sorted(totals.items())},
             6: new.schema.records(),
+            7: b"".join(new.objects),
         }
         framed = wrap(PART_MAGIC, encode_metadata(content))
         return framed + checksum(framed).to_bytes(8, "little")
@@ -223,7 +225,11 @@ class Part:
         schema = Schema.from_records(raw[6])
         page = Page.decode(raw[3], schema)
         plan = Plan.decode(raw[4], page.shards)
-        return cls(raw[1], raw[2], NewShards(page, plan, schema))
+        known = dict(zip(page.objects, page.object_bytes.tolist(), strict=True))
+        names = [raw[7][i : i + 32] for i in range(0, len(raw[7]), 32)]
+        if any(name not in known for name in names):
+            raise CorruptError("a part brings an object that none of its files names", rule="format.md 8.6")
+        return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}))
 
 
 def join_new(each: Sequence[NewShards]) -> NewShards:
@@ -237,7 +243,7 @@ def join_new(each: Sequence[NewShards]) -> NewShards:
             page,
             joined.plan.join(one.plan),
             joined.schema,
-            joined.new_object_bytes + one.new_object_bytes,
+            joined.objects | one.objects,
             (joined.current or {}) | (one.current or {}),
         )
     return joined

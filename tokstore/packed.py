@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.errors import CorruptError, TruncatedError
+from tokstore.errors import CorruptError
 
 __all__ = ["PackedReader", "decode_packed", "encode_packed"]
 
@@ -66,20 +66,20 @@ def decode_packed(data: bytes | memoryview, count: int) -> tuple[Ints, int]:
         The values (int64) and the number of bytes they took.
 
     Raises:
-        CorruptError: The header breaks format.md 2.3.
-        TruncatedError: `data` ends too early. Nothing is allocated before that is known.
+        CorruptError: The header breaks format.md 2.3, or `data` ends too early. Nothing is allocated before that is
+            known.
     """
     if count == 0:
         return np.zeros(0, np.int64), 0
     if len(data) < _HEADER.size:
-        raise TruncatedError("a packed array has no room for its header", rule="format.md 2.3")
+        raise CorruptError("a packed array has no room for its header", rule="format.md 2.3")
     form, width, base = _HEADER.unpack_from(data)
     if form not in (_OFFSETS, _DELTAS) or width > 8:
         raise CorruptError(f"a packed array has form {form} and width {width}", rule="format.md 2.3")
     items = count - form
     end = _HEADER.size + items * width
     if len(data) < end:
-        raise TruncatedError(f"a packed array needs {end} bytes, {len(data)} are there", rule="format.md 2.3")
+        raise CorruptError(f"a packed array needs {end} bytes, {len(data)} are there", rule="format.md 2.3")
     out = np.full(count, base, np.int64)
     if width and items:
         planes = np.frombuffer(data, np.uint8, items * width, _HEADER.size).reshape(width, items)
@@ -111,7 +111,7 @@ class PackedReader:
         try:
             values, used = decode_packed(self._data[self._offset :], count)
         except CorruptError as error:
-            raise type(error)(f"{self._what}, {field}: {error.message}", rule=error.rule) from error
+            raise CorruptError(f"{self._what}, {field}: {error.message}", rule=error.rule) from error
         self._offset += used
         if count and (int(values.min()) < low or int(values.max()) > high):
             raise CorruptError(f"{self._what}: {field} is outside {low} to {high}", rule=self._rule)
@@ -121,7 +121,7 @@ class PackedReader:
         """Take plain bytes."""
         end = self._offset + nbytes
         if end > len(self._data):
-            raise TruncatedError(f"{self._what}: {field} needs {nbytes} bytes", rule=self._rule)
+            raise CorruptError(f"{self._what}: {field} needs {nbytes} bytes", rule=self._rule)
         taken = self._data[self._offset : end]
         self._offset = end
         return taken

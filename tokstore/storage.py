@@ -70,7 +70,7 @@ class FileSink:
     def __init__(self, root: str, path: str) -> None:
         self._final = os.path.join(root, path)
         self._folder = os.path.dirname(self._final)
-        os.makedirs(self._folder, exist_ok=True)
+        make_folders(self._folder)
         self._temporary = os.path.join(self._folder, f".{secrets.token_hex(8)}.tmp")
         self._file: BinaryIO | None = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit and abort
 
@@ -123,6 +123,17 @@ class FileSink:
         if file is not None:
             with contextlib.suppress(OSError):  # the bytes that a full disk has no room for are not wanted any more
                 file.close()
+
+
+def make_folders(folder: str) -> None:
+    """Make a folder and those above it, and make each name durable before something lies in it."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for one in reversed(missing):
+        os.makedirs(one, exist_ok=True)
+        sync_folder(os.path.dirname(one))
 
 
 def sync_folder(folder: str) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgpack
 import xxhash
 import zstandard
 
-from tokstore.errors import CorruptError, TruncatedError
+from tokstore.errors import CorruptError
 
 __all__ = [
     "INDEX_PLACE",
@@ -25,6 +26,7 @@ __all__ = [
     "decode_metadata",
     "digest",
     "encode_metadata",
+    "fields",
     "json_checksum",
     "place_seed",
     "unpack",
@@ -121,6 +123,36 @@ def decode_metadata(data: bytes | memoryview, known: frozenset[int] | None = Non
     return value
 
 
+def fields(
+    value: object, kinds: Mapping[int, type], optional: Collection[int], what: str, rule: str
+) -> dict[int, Any]:
+    """Check a map with named keys: which are there, and the kind of what they hold (format.md 2.4).
+
+    Args:
+        value: What should be such a map.
+        kinds: The type of every known key; integers are from 0 on.
+        optional: Known keys that may be left out.
+        what: Its name for messages.
+        rule: The section that lists its keys.
+
+    Returns:
+        The map without the keys that are ignored.
+    """
+    if type(value) is not dict:
+        raise CorruptError(f"{what} is no map", rule=rule)
+    for key, item in value.items():
+        kind = kinds.get(key)
+        if kind is None:
+            if key < _KNOWN_KEYS_END:
+                raise CorruptError(f"{what} has the unknown key {key}", rule="format.md 2.4")
+        elif type(item) is not kind or (kind is int and item < 0):
+            raise CorruptError(f"{what} has a value of another kind in key {key}", rule=rule)
+    lacking = [key for key in kinds if key not in value and key not in optional]
+    if lacking:
+        raise CorruptError(f"{what} lacks key {lacking[0]}", rule=rule)
+    return {key: item for key, item in value.items() if key in kinds}
+
+
 def _pairs(pairs: list[tuple[object, object]]) -> dict[object, object]:
     """Build a map and refuse a key that comes twice or in the wrong order."""
     result = dict(pairs)
@@ -146,9 +178,9 @@ def zstd_content_bytes(frame: bytes | memoryview) -> int:
     try:
         parameters = zstandard.get_frame_parameters(frame)
     except zstandard.ZstdError as error:
-        kind = TruncatedError if len(frame) < 18 else CorruptError
-        raise kind("a zstd frame header does not parse", rule="format.md 2.5") from error
-    if parameters.dict_id or parameters.has_checksum or parameters.content_size in _NO_SIZE:
+        raise CorruptError("a zstd frame header does not parse", rule="format.md 2.5") from error
+    # The two low bits say how many bytes a dictionary id takes, which may itself be zero.
+    if frame[4] & 3 or parameters.has_checksum or parameters.content_size in _NO_SIZE:
         raise CorruptError("a zstd frame has a dictionary id, a checksum, or no content size", rule="format.md 2.5")
     if not frame[4] & 0x20:
         raise CorruptError("a zstd frame is not single-segment", rule="format.md 2.5")
@@ -159,9 +191,10 @@ _NO_SIZE = (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR)
 
 
 def unpack(form: struct.Struct, data: bytes | memoryview, offset: int = 0) -> tuple[Any, ...]:
-    """Unpack a fixed structure, with `TruncatedError` where bytes are missing."""
+    """Unpack a fixed structure, with `CorruptError` where bytes are missing. (A file that is too short is truncated,
+    but its caller knows that it is a file.)"""
     if offset < 0 or offset + form.size > len(data):
-        raise TruncatedError(
+        raise CorruptError(
             f"{form.size} bytes are needed, {max(0, len(data) - offset)} are there", rule="format.md 4.1"
         )
     return form.unpack_from(data, offset)

@@ -112,7 +112,7 @@ class Writer:
         self._appended: list[dict[str, Any]] = []
         self._facts: list[FileFacts] = []
         self._objects: dict[bytes, StoredObject] = {}
-        self._object_bytes = 0
+        self._brought: dict[bytes, int] = {}
         self._current: dict[int, tuple[RankTable, StoredObject]] = {}
         self._load_current = current
         self._tokens_written = 0
@@ -126,7 +126,8 @@ class Writer:
         Raises:
             ColumnError: An unknown column, or one that is needed.
             TypeError, ValueError: A value that the column does not take. It is raised here or, since samples are
-                checked many at a time, by a later call; nothing of the batch is written then.
+                checked many at a time, by a later call, which says how long ago it was appended. That sample is left
+                out, all others are kept.
         """
         self._check_open()
         self._check_names(sample)
@@ -184,11 +185,11 @@ class Writer:
         # remove them.
         facts, self._facts = self._facts, []
         try:
-            self._finish(NewShards(page, plan, self._schema, self._object_bytes, current))
+            self._finish(NewShards(page, plan, self._schema, self._brought, current))
         except TokstoreError:
             self._facts = facts
             raise
-        self._objects, self._object_bytes = {}, 0
+        self._objects, self._brought = {}, {}
 
     def abort(self) -> None:
         """Leave nothing of what was not committed."""
@@ -248,8 +249,28 @@ class Writer:
         if not self._appended:
             return
         samples, self._appended = self._appended, []
-        rows = {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+        try:
+            rows = self._take_samples(samples)
+        except (TypeError, ValueError):
+            self._take_one_by_one(samples)
+            return
         self._add(rows, len(samples))
+
+    def _take_samples(self, samples: list[dict[str, Any]]) -> dict[int, ColumnRows]:
+        """Check samples that came one by one."""
+        return {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+
+    def _take_one_by_one(self, samples: list[dict[str, Any]]) -> None:
+        """Find the sample that is wrong and leave it out; those before it are taken, those after it wait again."""
+        for number, sample in enumerate(samples):
+            try:
+                rows = self._take_samples([sample])
+            except (TypeError, ValueError) as error:
+                self._appended = samples[number + 1 :] + self._appended
+                back = len(self._appended)
+                where = "the last appended sample" if not back else f"the sample appended {back} before the last"
+                raise type(error)(f"{where}: {error}") from error
+            self._add(rows, 1)
 
     def _add(self, rows: dict[int, ColumnRows], count: int) -> None:
         """Put rows of all columns into the buffers, and write shards as they fill up."""
@@ -367,7 +388,7 @@ class Writer:
             self._current[column.column_id] = (table, stored)
             if stored.digest not in self._objects:
                 self._objects[stored.digest] = stored
-                self._object_bytes += len(stored.data)
+                self._brought[stored.digest] = len(stored.data)
             return stored
 
         return NewColumn(column, rows, encoder, needed, bounds)

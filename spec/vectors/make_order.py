@@ -1,7 +1,7 @@
-"""Write `order.json`: what order.md says, worked out slowly and in plain integers, for other implementations to compare with.
+"""Write `order.json`: what order.md says, worked out slowly in plain integers, for others to compare themselves with.
 
-The functions follow the sections of order.md and share no code with any loader. A view is told by the lengths of its samples and by
-its stored spans; a place in it by a pair (sample, values of that sample before the place).
+The functions follow the sections of order.md and share no code with any loader. A view is told by the lengths of its
+samples and by its stored spans; a place in it by a pair (sample, values of that sample before the place).
 
     python spec/vectors/make_order.py             write order.json
     python spec/vectors/make_order.py --verify    compare it with what this program would write
@@ -13,6 +13,7 @@ import argparse
 import json
 import struct
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ Place = tuple[int, int]
 Unit = tuple[int, int, int]
 """A sample and which of its stored values, from and to."""
 Segment = tuple[int, int, int]
-"""A sample and which of its effective values, from and to; the first is the inserted bos id, the last the inserted eos id."""
+"""A sample and which of its effective values, from and to, inserted ids included."""
 
 M64 = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -146,7 +147,7 @@ def plan(view: View, wanted: int) -> list[Place]:
     """4.3"""
     places = stored_places(view)
     split: list[Place] = []
-    for start, stop in zip(places, places[1:]):
+    for start, stop in pairwise(places):
         split.append(start)
         units = view.units(start, stop)
         values = size(units)
@@ -161,7 +162,7 @@ def plan(view: View, wanted: int) -> list[Place]:
             if later and later[0][1:] != split[-1]:
                 split.append(later[0][1:])
     kept, offset, cell = [split[0]], 0, 0
-    for before, place in zip(split, split[1:]):
+    for before, place in pairwise(split):
         offset += size(view.units(before, place))
         if offset // wanted != cell:
             kept.append(place)
@@ -188,7 +189,7 @@ def lane_windows(view: View, spans: list[tuple[Place, Place]], lane: int, lanes:
         units = view.units(start, stop)
         begins = pieces(units, window // BLOCK * BLOCK)
         fresh = True
-        for (first, k), (last, end) in zip(begins, [*begins[1:], (len(units), 0)]):
+        for (first, k), (last, end) in pairwise([*begins, (len(units), 0)]):
             while at >= (lane + 1) * window // lanes + (len(found) - 1) * window:
                 found.append([])
                 fresh = True
@@ -249,24 +250,25 @@ def line_rows(lane_starts: list[int], q: int, g: int = 1) -> list[int]:
     lanes = len(lane_starts) - 1
     rows = rows_of(lane_starts[-1], q, g)
     begins = [min(-(-start // q) * g, rows) for start in lane_starts]
-    owned = [list(range(a, b)) for a, b in zip(begins, begins[1:])]
+    owned = [list(range(a, b)) for a, b in pairwise(begins)]
     quota = [-(-max(rows - lane, 0) // lanes) for lane in range(lanes)]
-    spare = iter([row for mine, count in zip(owned, quota) for row in mine[count:]])
-    turns = [mine[:count] + [next(spare) for _ in range(count - len(mine))] for mine, count in zip(owned, quota)]
+    hands = list(zip(owned, quota, strict=True))
+    spare = iter([row for mine, count in hands for row in mine[count:]])
+    turns = [mine[:count] + [next(spare) for _ in range(count - len(mine))] for mine, count in hands]
     return [turns[i % lanes][i // lanes] for i in range(rows)]
 
 
 def epoch_rows(view: View, seq_len: int, **options: Any) -> list[list[Segment]]:
     """The segments of every row of an epoch, in order."""
     made = epoch_line(view, **options)
-    ends = []
+    ends: list[int] = []
     for segment in made.line:
         ends.append((ends[-1] if ends else 0) + segment[2] - segment[1])
     found = []
     for row in line_rows(made.lane_starts, seq_len):
         start, stop = row * seq_len, (row + 1) * seq_len
         parts = []
-        for end, (sample, first, last) in zip(ends, made.line):
+        for end, (sample, first, last) in zip(ends, made.line, strict=True):
             begin = end - (last - first)
             a, b = max(begin, start), min(end, stop)
             if a < b:
@@ -357,7 +359,7 @@ def vectors() -> dict[str, Any]:
     made = {
         "order_version": 1,
         "mix": [{"z": z, "mix": mix(z)} for z in counters],
-        "key": [dict(zip(FIELDS, f)) | {"key": key(f[0], f[1], f[3], f[4], f[5], f[2])} for f in fields],
+        "key": [dict(zip(FIELDS, f, strict=True)) | {"key": key(f[0], f[1], f[3], f[4], f[5], f[2])} for f in fields],
         "permute": [{"n": n, "key": k, "items": [permute(i, n, k) for i in range(n)]} for n, k in sizes],
         "shuffled": [{"n": n, "key": k, "items": shuffled(n, k)} for n, k in sizes],
         "target": [

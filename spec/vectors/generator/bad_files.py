@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,11 +28,6 @@ def two_blocks() -> Column:
 def changed(stage: str, change: Change, *columns: Column, **more: Any) -> Written:
     """Write a file with one change."""
     return write_file(columns or (simple(),), edits={stage: change}, **more)
-
-
-def plain(stage: str, change: Change, **more: Any) -> Written:
-    """Write a file without columns with one change."""
-    return write_file([], edits={stage: change}, **more)
 
 
 def set_at(at: int, new: bytes) -> Change:
@@ -60,38 +56,38 @@ def vectors() -> Iterator[Vector]:
 
 
 def _ends() -> Iterator[Vector]:
-    yield bad("header_magic", "corrupt", "4.2", "another magic", plain("header", set_at(0, b"NOTADATA")))
-    yield bad("header_checksum", "checksum", "4.2", "a bit of the checksum flipped", plain("header+", flip_at(63)))
-    yield bad("header_major", "unsupported", "12.1", "major version 2", plain("none", flip_at(0), major=2))
+    yield bad("header_magic", "corrupt", "4.2", "another magic", changed("header", set_at(0, b"NOTADATA")))
+    yield bad("header_checksum", "checksum", "4.2", "a bit of the checksum flipped", changed("header+", flip_at(63)))
+    yield bad("header_major", "unsupported", "12.1", "major version 2", changed("none", flip_at(0), major=2))
     yield bad(
         "header_feature",
         "unsupported",
         "12.2",
         "an unknown required feature",
-        plain("none", flip_at(0), features=(0, 0, 1)),
+        changed("none", flip_at(0), features=(0, 0, 1)),
     )
-    yield bad("header_reserved", "corrupt", "4.2", "a reserved byte is set", plain("header", set_at(55, b"\1")))
+    yield bad("header_reserved", "corrupt", "4.2", "a reserved byte is set", changed("header", set_at(55, b"\1")))
     yield bad(
         "footer_magic",
         "truncated",
         "2.7",
         "no magic of a footer, as if the file were cut",
-        plain("footer", set_at(48, b"NOTATAIL")),
+        changed("footer", set_at(48, b"NOTATAIL")),
     )
-    yield bad("footer_checksum", "checksum", "4.11", "a bit of the checksum flipped", plain("footer+", flip_at(-1)))
+    yield bad("footer_checksum", "checksum", "4.11", "a bit of the checksum flipped", changed("footer+", flip_at(-1)))
     yield bad(
         "footer_file_bytes",
         "corrupt",
         "4.11",
         "the footer says one byte more",
-        plain("footer", lambda d: put(d, 40, u64(int.from_bytes(d[40:48], "little") + 1))),
+        changed("footer", lambda d: put(d, 40, u64(int.from_bytes(d[40:48], "little") + 1))),
     )
     yield bad(
         "footer_index_offset",
         "corrupt",
         "4.11",
         "the index would end before the footer",
-        plain("footer", lambda d: put(d, 16, u64(int.from_bytes(d[16:24], "little") - 8))),
+        changed("footer", lambda d: put(d, 16, u64(int.from_bytes(d[16:24], "little") - 8))),
     )
     whole = write_file([simple()]).data
     for name, size in (
@@ -120,7 +116,8 @@ def _index() -> Iterator[Vector]:
         "metadata_bytes is one too small",
         changed("index", lambda d: put(d, 16, u32(d[16] - 1))),
     )
-    yield bad("limit_samples", "corrupt", "11", "2^24 + 1 samples", write_file([], rows=2**24 + 1))
+    yield bad("no_columns", "corrupt", "4.6", "three rows of no column", write_file([], rows=3))
+    yield bad("limit_samples", "corrupt", "11", "2^24 + 1 samples", _samples(2**24 + 1))
     a, b = tokens(0, "a", 10, [[1]]), tokens(1, "b", 10, [[1]])
     yield bad("column_order", "corrupt", "4.6", "column ids descend", write_file([b, a]))
     yield bad(
@@ -136,6 +133,15 @@ def _index() -> Iterator[Vector]:
         "an attachment names an object that is not there",
         write_file([a], more={3: {0: "x"}}),
     )
+
+
+def _samples(count: int) -> Written:
+    """Write a file of samples without values, whatever their number: their lengths have width 0."""
+    made = hashlib.blake2b(digest_size=32)
+    for at in range(0, count, 2**16):
+        made.update(bytes(8 * min(2**16, count - at)))
+    edits = {"lengths:0": instead(packed([0], 0, 0)), "entry:0": set_at(120, made.digest())}
+    return write_file([tokens(0, "tokens", 100, [[]])], rows=count, edits=edits)
 
 
 def _entries() -> Iterator[Vector]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .bad_files import plain, simple
+from .bad_files import changed, simple
 from .columns import label, numbers, score, tokens
 from .datafile_writer import write_file
 from .primitives import Verbatim, metadata
@@ -20,7 +20,7 @@ def vectors() -> Iterator[Vector]:
 
 def _spelling() -> Iterator[Vector]:
     def holds(name: str, comment: str, value: Any) -> Vector:
-        return bad(f"metadata_{name}", "corrupt", "2.4", comment, write_file([], more={128: value}))
+        return bad(f"metadata_{name}", "corrupt", "2.4", comment, write_file([simple()], more={128: value}))
 
     def spelled(name: str, comment: str, hexadecimal: str) -> Vector:
         return holds(name, comment, Verbatim(bytes.fromhex(hexadecimal)))
@@ -49,13 +49,17 @@ def _spelling() -> Iterator[Vector]:
     yield spelled("huge_array", "an array of 2^32 - 1 items that are not there", "dd ff ff ff ff")
     yield spelled("huge_bin", "2^32 - 1 bytes that are not there", "c6 ff ff ff ff")
     yield holds("depth", "an array at depth 5", [[[[[]]]]])
-    yield bad("metadata_trailing", "corrupt", "2.4", "a byte after the value", plain("metadata", lambda d: d + b"\0"))
-    yield bad("metadata_cut", "corrupt", "2.4", "the value ends one byte early", plain("metadata", lambda d: d[:-1]))
-    yield bad("metadata_unknown_key", "corrupt", "2.4", "an unknown key below 128", write_file([], more={127: 0}))
-    yield bad("metadata_kind", "corrupt", "2.4", "the name of the writer is an integer", write_file([], more={2: 7}))
-    missing: dict[int, Any] = {1: []}
+    yield bad("metadata_trailing", "corrupt", "2.4", "a byte after the value", changed("metadata", lambda d: d + b"\0"))
+    yield bad("metadata_cut", "corrupt", "2.4", "the value ends one byte early", changed("metadata", lambda d: d[:-1]))
     yield bad(
-        "metadata_missing_key", "corrupt", "2.4", "key 2 is not there", plain("metadata", lambda d: metadata(missing))
+        "metadata_unknown_key", "corrupt", "2.4", "an unknown key below 128", write_file([simple()], more={127: 0})
+    )
+    yield bad(
+        "metadata_kind", "corrupt", "2.4", "the name of the writer is an integer", write_file([simple()], more={2: 7})
+    )
+    missing: dict[int, Any] = {1: [simple().record()]}
+    yield bad(
+        "metadata_missing_key", "corrupt", "2.4", "key 2 is not there", changed("metadata", lambda d: metadata(missing))
     )
 
 

@@ -152,6 +152,7 @@ def _roots() -> Iterator[Vector]:
     version.more = {7: 1}
     yield bad("root_next_sample_id", "corrupt", "7.2", "next_sample_id is an id that is given", folder(version))
     yield body("next_column_id", "8.1", "next_column_id is an id that is given", k8=0)
+    yield body("no_columns", "6.1", "a schema without columns", k6=[], k11={})
     yield body("tags_order", "8.1", "tags descend", k14={0: ["b", 1], 1: ["a", 1]})
     yield body("page_records", "8.2", "a page record is cut", k10=bytes(159))
     yield root(

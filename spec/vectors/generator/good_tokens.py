@@ -117,14 +117,6 @@ def _shapes() -> Iterator[Vector]:
         tokens(0, "tokens", 10, [[], []]),
     )
     yield one("empty_file", "4.6", "no rows: the rows section is empty", tokens(0, "tokens", 10, []))
-    file = write_file([], rows=3)
-    yield good(
-        "no_columns",
-        "4.6",
-        "three rows of no column",
-        file,
-        of_file(file) | {"samples": [{"id": str(i)} for i in range(3)]},
-    )
     long = [v % 3 + 1 for v in range(40_002)]
     column = tokens(0, "tokens", 10, [[1, 2], long, [4]], packing=ZSTD, cuts=[2, *pieces(len(long)), 1])
     yield one("cut_sample", "4.3", "a sample above twice the target is cut into pieces", column)

@@ -345,6 +345,7 @@ def write_part(version: Version) -> bytes:
         4: wrap(b"TOKSPLAN", plan_content(page, column)),
         5: {c.id: _column_totals(version, c) for c in version.schema},
         6: [c.record() for c in version.schema],
+        7: b"",
     }
     raw = wrap(b"TOKSPART", metadata(content))
     return raw + u64(checksum(raw))

@@ -122,7 +122,7 @@ def parse_index(data: bytes, footer: Footer, nonce: int) -> Index:
     rows, c, o, m = u64(raw, 0), u32(raw, 8), u32(raw, 12), u32(raw, 16)
     check_zero(raw[20:32], "the index", rule, start + 20)
     require(rows <= 2**24, f"the file has {rows} rows", "format.md 11", start)
-    require(c <= 65535 and o <= 65535, f"the file has {c} columns and {o} objects", "format.md 11", start)
+    require(1 <= c <= 65535 and o <= 65535, f"the file has {c} columns and {o} objects", "format.md 11", start)
     require(len(raw) == 32 + 160 * c + 64 * o + m, "the parts of the index do not fill it", rule, start)
     entries = [_entry(raw[32 + 160 * i : 192 + 160 * i], rows, o) for i in range(c)]
     for before, after in pairwise(entries):

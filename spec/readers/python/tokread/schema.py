@@ -54,7 +54,7 @@ def parse_schema(records: Any, what: str) -> list[Column]:
     """Read an array of column records in ascending order of their ids."""
     rule = "format.md 6.1"
     require(type(records) is list, f"{what} is no array", rule)
-    require(len(records) <= 65535, f"{what} has more than 65,535 columns", "format.md 11")
+    require(1 <= len(records) <= 65535, f"{what} has {len(records)} columns", "format.md 11")
     columns = [_column(record) for record in records]
     for before, after in pairwise(columns):
         require(before.id < after.id, f"{what}: column ids do not ascend", rule)

@@ -1,0 +1,255 @@
+"""`StreamingDataset` as people use it: arguments, lengths, passes, states, DataLoader."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from test_loader_fake import FakeSource
+from tokstore.loader import Batch, StreamingDataset
+
+SOURCE = FakeSource([7 * i % 50 for i in range(60)], eos_id=2)
+
+
+def stream(**options: Any) -> StreamingDataset:
+    """Return a stream of a small source."""
+    return StreamingDataset(SOURCE, **{"seq_len": 16, "batch_size": 4} | options)
+
+
+def rows_of(batches: Any) -> list[list[int]]:
+    """Return the ids of all rows."""
+    return [row for batch in batches for row in batch["input_ids"].tolist()]
+
+
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"seq_len": 1}, ValueError, r"seq_len is an integer from 2 to 1073741824, not 1"),
+    ({"seq_len": 2.0}, TypeError, r"seq_len is an integer, not 2.0"),
+    ({"batch_size": 0}, ValueError, r"batch_size is an integer from 1"),
+    ({"batch_size": True}, TypeError, r"batch_size is an integer, not True"),
+    ({"seed": -1}, ValueError, r"seed is an integer from 0"),
+    ({"epochs": 0}, ValueError, r"epochs is an integer from 1"),
+    ({"packing": "fit"}, ValueError, r"packing is one of 'concat', not 'fit'"),
+    ({"labels": "shifted"}, ValueError, r"labels is one of 'same', 'next', None, not 'shifted'"),
+    ({"documents": "apart"}, ValueError, r"documents is one of 'separate', 'joined'"),
+    ({"emit": ("input_ids", "tokens")}, ValueError, r"a name in emit is one of 'input_ids'.*not 'tokens'"),
+    ({"emit": "input_ids"}, TypeError, r"emit is a sequence of names"),
+    ({"emit": ("labels",), "labels": None}, ValueError, r"emit names nothing"),
+    ({"bos_id": 50_000}, ValueError, r"bos_id is an integer from 0 to 49999, not 50000"),
+    ({"eos_id": "none"}, TypeError, r"eos_id is an integer, not 'none'"),
+    ({"lanes": 0}, ValueError, r"lanes is an integer from 1 to 65536, not 0"),
+    ({"lanes": 4, "shuffle": False}, ValueError, r"lanes is for shuffled streams"),
+    ({"buffer": 0}, ValueError, r"buffer is an integer from 1"),
+    ({"threads": 0}, ValueError, r"threads is an integer from 1 to 256, not 0"),
+    ({"drop_last": True, "batch_size": None}, ValueError, r"drop_last needs a batch_size"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), BAD, ids=lambda value: str(value)[:40])
+def test_bad_arguments(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    """Each wrong argument is one clear error at construction."""
+    with pytest.raises(error, match=message):
+        stream(**options)
+
+
+def test_bad_sources() -> None:
+    """A path, and a view without tokens, are told apart."""
+    with pytest.raises(TypeError, match=r"source is a store or view, such as ts.open\('corpus'\), not str"):
+        StreamingDataset("corpus", seq_len=8)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the view has no tokens: there is nothing to stream"):
+        StreamingDataset(FakeSource([0, 0]), seq_len=8)
+    assert StreamingDataset(FakeSource([0, 0]), seq_len=8, eos_id=1).rows_per_epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2: every process would read the same rows"),
+        ({"RANK": "1"}, "RANK=1: every process"),
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE='many', which is no number"),
+        ({"RANK": "-1", "WORLD_SIZE": "1"}, "RANK='-1', which is no number"),
+    ],
+)
+def test_several_processes(environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of several processes the stream refuses to start, and to go on when it was made before."""
+    data = stream()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        stream()
+    with pytest.raises(ValueError, match=message):
+        iter(data)
+
+
+def test_torch_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where a process group says it."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"torch\.distributed has 2 processes"):
+        stream()
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
+    stream()
+
+
+def test_one_process_may_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher that starts one process is fine."""
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    monkeypatch.setenv("RANK", "0")
+    assert len(list(stream())) == len(stream())
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 1000])
+def test_length(batch_size: int, epochs: int, drop_last: bool) -> None:
+    """`len` is the number of batches, all of one shape; the last is filled up, or left out."""
+    data = stream(batch_size=batch_size, epochs=epochs, drop_last=drop_last)
+    batches = list(data)
+    rows = epochs * data.rows_per_epoch
+    assert len(batches) == len(data) == (rows // batch_size if drop_last else -(-rows // batch_size))
+    assert {tuple(batch["labels"].shape) for batch in batches} <= {(batch_size, 16)}
+    assert [n for batch in batches for n in batch.rows] == list(range(rows))[: len(data) * batch_size]
+
+
+def test_passes_go_on() -> None:
+    """Each `iter()` is the next epochs; endless streams go on behind the last row; `set_epoch` chooses."""
+    whole = rows_of(stream(epochs=4, batch_size=1))
+    n = len(whole) // 4
+    data = stream(batch_size=1)
+    assert rows_of(data) + rows_of(data) == whole[: 2 * n]
+    data.set_epoch(3)
+    assert rows_of(data) == whole[3 * n :]
+    two = stream(batch_size=1, epochs=2)
+    assert rows_of(two) + rows_of(two) == whole
+    endless = stream(batch_size=1, epochs=None)
+    with pytest.raises(TypeError, match="epochs=None has no length"):
+        len(endless)
+    first = [batch for batch, _ in zip(endless, range(n + 5), strict=False)]
+    second = [batch for batch, _ in zip(endless, range(5), strict=False)]
+    assert second[0].rows.start in (n + 5, n + 6)
+    assert rows_of(first)[: n + 5] == whole[: n + 5]
+    assert rows_of(second) == whole[second[0].rows.start :][:5]
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 400), st.integers(1, 9), st.integers(1, 3), st.booleans())
+def test_resume(batches: int, batch_size: int, epochs: int, drop_last: bool) -> None:
+    """From the state after any number of batches, through JSON, exactly the batches come that would have come."""
+    options = {"batch_size": batch_size, "epochs": epochs, "drop_last": drop_last}
+    data = stream(**options)
+    batches %= 2 * len(data) + 1
+    every = [batch for _ in range(4) for batch in data]
+    state = json.loads(json.dumps(stream(**options).state_at(batches=batches)))
+    if batches and not (drop_last and batches % len(data) == 0):
+        assert data.state_dict(every[batches - 1]) == state
+    again = stream(**options)
+    again.load_state_dict(state)
+    again.set_epoch(0)
+    left = list(again) + list(again)
+    expected = every[batches : batches + len(left)]
+    assert [batch.rows for batch in left] == [batch.rows for batch in expected]
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(left, expected, strict=True) for k in a)
+
+
+def test_states_of_other_orders() -> None:
+    """A state that belongs to another order is refused, with what differs."""
+    state = stream().state_at(rows=5)
+    assert set(map(type, state.values())) == {int, str}
+    for options, name in (({"seed": 1}, "seed"), ({"seq_len": 8}, "seq_len"), ({"lanes": 3}, "lanes")):
+        with pytest.raises(ValueError, match=rf"the state has {name} .*another order"):
+            stream(**options).load_state_dict(state)
+    with pytest.raises(ValueError, match="pooled 1, this stream 0: another order; windows follow from buffer"):
+        stream(buffer=1, lanes=12).load_state_dict(state | {"window": 65_536})
+    with pytest.raises(ValueError, match="the state has source 'fake-60-1440', this stream 'fake-2-9'"):
+        StreamingDataset(FakeSource([4, 5]), seq_len=16, batch_size=4).load_state_dict(state)
+    with pytest.raises(TypeError, match="rows of the state is an integer, not None"):
+        stream().load_state_dict({k: v for k, v in state.items() if k != "rows"})
+
+
+def test_states_and_running_iterators() -> None:
+    """A state cannot be loaded under a running iterator; after it is closed, at its end or gone, it can."""
+    data = stream()
+    state = data.state_at(rows=3)
+    iterator: Any = iter(data)
+    with pytest.raises(RuntimeError, match="load_state_dict while an iterator is running"):
+        data.load_state_dict(state)
+    iterator.close()
+    data.load_state_dict(state)
+    list(data)
+    data.load_state_dict(state)
+    assert next(iter(data)).rows.start == 3
+    with pytest.raises(TypeError, match="state_dict takes a Batch of this stream, not dict"):
+        data.state_dict({})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="give either rows or batches"):
+        data.state_at()
+
+
+def test_batches_refuse_to_be_collated() -> None:
+    """Batches in a DataLoader that would stack them are refused; rows are what it wants."""
+    with pytest.raises(ValueError, match=r"2 batches of StreamingDataset came to a collate function.*batch_size=None"):
+        next(iter(DataLoader(stream(), batch_size=2)))
+    rows = DataLoader(stream(batch_size=None), batch_size=4, drop_last=True)
+    whole = rows_of(stream(drop_last=True))
+    assert rows_of(rows) == whole
+    assert rows_of(DataLoader(stream(drop_last=True), batch_size=None)) == whole
+
+
+def test_batch_is_a_dict() -> None:
+    """A batch is a dict that pickles, copies and moves with its rows."""
+    batch: Batch = next(iter(stream(shuffle=False)))
+    assert isinstance(batch, dict)
+    assert repr(batch) == "Batch(input_ids=int64[4, 16], labels=int64[4, 16], position_ids=int64[4, 16], rows=0…3)"
+    others: list[Any] = [pickle.loads(pickle.dumps(batch)), copy.copy(batch), batch.to(torch.int64)]
+    for other in others:
+        assert isinstance(other, Batch)
+        assert other.rows == range(4)
+        assert torch.equal(other["labels"], batch["labels"])
+    assert batch.to(torch.int32)["labels"].dtype == torch.int32
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_one_worker() -> None:
+    """One worker gives the same batches; `loader()` goes on to the next epoch although its worker is a copy."""
+    want = rows_of(stream(epochs=2, batch_size=5)), rows_of(stream(batch_size=5))
+    data = stream(batch_size=5)
+    loader = data.loader(num_workers=1)
+    first = rows_of(loader)
+    assert len(loader) == len(data)
+    assert first == want[1]
+    second = rows_of(loader)
+    n = data.rows_per_epoch
+    assert second[:n] == want[0][n : 2 * n]
+    with pytest.raises(ValueError, match="num_workers is an integer from 0 to 1, not 2"):
+        data.loader(num_workers=2)
+
+
+def test_many_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of two workers the stream refuses to start, instead of giving everything twice."""
+    monkeypatch.setattr("tokstore.loader.get_worker_info", lambda: SimpleNamespace(num_workers=2))
+    with pytest.raises(ValueError, match="num_workers=2: every worker would read the same rows"):
+        iter(stream())
+    monkeypatch.setattr("tokstore.loader.get_worker_info", lambda: SimpleNamespace(num_workers=1))
+    assert len(list(stream())) == len(stream())
+
+
+def test_pickled_streams() -> None:
+    """A stream pickles, with its place, without its threads and decoded tokens."""
+    data = stream(batch_size=1)
+    rows_of(data)
+    assert len(pickle.dumps(data)) < 20_000
+    assert rows_of(pickle.loads(pickle.dumps(data))) == rows_of(data)
+
+
+def test_repr_says_what_an_epoch_is() -> None:
+    """The representation tells tokens, rows, lanes and how it is shuffled."""
+    assert repr(stream()) == "StreamingDataset(1,500 tokens in 94 rows of 16 an epoch, 12 lanes, pool, seed 0)"
+    assert "1 lanes, view order" in repr(stream(shuffle=False))
+    assert "windows of 65,536 tokens" in repr(stream(buffer=1))

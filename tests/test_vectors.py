@@ -1,0 +1,287 @@
+"""The vectors of `spec/vectors` read twice: by the readable reader of `spec/readers/python`, and by the package.
+
+Both must give the JSON that stands beside a good vector and the kind of error that a bad one asks for
+(spec/vectors/README.md). The package is asked as a user would: `verify`, then `open`, then every column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tokstore as ts
+
+ROOT = Path(__file__).resolve().parents[1]
+VECTORS = ROOT / "spec" / "vectors"
+sys.path.insert(0, str(ROOT / "spec" / "readers" / "python"))
+
+from tokread.failure import ReadError  # noqa: E402  (the reader is no installed package)
+from tokread.printing import describe  # noqa: E402
+from tokread.store import open_path  # noqa: E402
+
+KINDS: dict[str, type[ts.TokstoreError]] = {
+    "truncated": ts.TruncatedError,
+    "checksum": ts.ChecksumError,
+    "corrupt": ts.CorruptError,
+    "unsupported": ts.UnsupportedError,
+    "missing": ts.MissingFileError,
+}
+NO_STORE = {"bad/missing_head", "bad/root_none", "bad/store_json_format"}
+"""Vectors of folders that are no store, for which the package has an error of its own."""
+
+NAMES = sorted(path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.glob("*/*.vec"))
+
+
+@dataclass
+class Vector:
+    """A vector with its content written to a folder."""
+
+    expect: str
+    version: int | None
+    path: Path
+    json: dict[str, Any] | None
+
+
+def unpack(name: str, folder: Path) -> Vector:
+    """Write the file or the store of a vector into a folder, as spec/vectors/README.md says."""
+    data = (VECTORS / f"{name}.vec").read_bytes()
+    text, body = data.split(b"\n\n", 1)
+    lines = [tuple(line.split(": ", 1)) for line in text.decode().split("\n")]
+    header = {key: value for key, value in lines if key != "file"}
+    if "repeat" in header:
+        at, count, byte = header["repeat"].split()
+        body = body[: int(at)] + bytes.fromhex(byte) * int(count) + body[int(at) :]
+    files = [value.rsplit(" ", 1) for key, value in lines if key == "file"]
+    path = folder / ("store" if files else "file.tok")
+    if not files:
+        path.write_bytes(body)
+    for file, size in files:
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
+        (path / file).write_bytes(body[: int(size)])
+        body = body[int(size) :]
+    assert not files or body == b""
+    beside = VECTORS / f"{name}.json"
+    found = json.loads(beside.read_bytes()) if header["expect"] == "ok" else None
+    return Vector(header["expect"], int(header["version"]) if "version" in header else None, path, found)
+
+
+def long_values(raw: bytes, count: int) -> dict[str, str]:
+    """Stand for many values by their count and digest."""
+    return {"blake2b": hashlib.blake2b(raw, digest_size=32).hexdigest(), "values": str(count)}
+
+
+def as_json(value: Any, kind: ts.Tokens | ts.Score | ts.Label | ts.Text, is_missing: bool) -> Any:
+    """Give one value as it stands in the JSON of a vector."""
+    if is_missing:
+        return None
+    if isinstance(kind, ts.Text):
+        raw = value.encode()
+        return value if len(raw) <= 256 else long_values(raw, len(raw))
+    if isinstance(kind, ts.Tokens):
+        stored = value.astype("<u2" if kind.vocab_size <= 1 << 16 else "<u4")
+        return [str(x) for x in value.tolist()] if len(value) <= 64 else long_values(stored.tobytes(), len(value))
+    if isinstance(kind, ts.Label):
+        return str(int(value))
+    return np.asarray(value, kind.dtype.newbyteorder(">")).tobytes().hex()
+
+
+def read_with_package(path: Path, version: int | None) -> dict[str, Any]:
+    """Read everything at a path with the package, and raise the first problem that it finds."""
+    report = ts.verify(path, version)
+    if report.problems:
+        raise report.problems[0]
+    store = ts.open(path, version)
+    records = store.schema.records()
+    columns: dict[str, list[Any]] = {}
+    refused = []
+    for name in store.schema.names:
+        kind = store.schema[name]
+        try:
+            missing = store.missing(name)
+            batch = store.take(slice(None), [name])[name]
+        except ts.UnsupportedError:
+            refused.append(name)
+            continue
+        assert isinstance(kind, (ts.Tokens, ts.Score, ts.Label, ts.Text))
+        columns[name] = [as_json(batch[i], kind, bool(missing[i])) for i in range(len(store))]
+    ids = store.take(slice(None), [])["sample_id"]
+    return {
+        "attachments": {name: as_hex(store.attachments[name]) for name in store.attachments},
+        "columns": [
+            {"id": str(r[1]), "name": r[2], "optional": r[5], "parameters": plain(r[4]), "type": str(r[3])}
+            for r in records
+        ],
+        "metadata": store.metadata or None,
+        "refused": sorted(refused),
+        "samples": [
+            {"id": str(ids[i]), **{name: values[i] for name, values in columns.items()}} for i in range(len(store))
+        ],
+        "version": str(store.version),
+    }
+
+
+def as_hex(data: bytes) -> Any:
+    """Give bytes as they stand in the JSON of a vector."""
+    return data.hex() if len(data) <= 256 else long_values(data, len(data))
+
+
+def plain(parameters: Any) -> dict[str, Any]:
+    """Give the parameters of a type as they stand in the JSON of a vector."""
+    return {str(key): value if isinstance(value, str) else str(value) for key, value in parameters.items()}
+
+
+def expected_of_package(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Reduce the JSON of a vector to what the public names of the package tell; a single file is version 1."""
+    kept = {key: wanted[key] for key in ("attachments", "columns", "refused", "samples")}
+    metadata = None if wanted["metadata"] is None else json.loads(wanted["metadata"])
+    return kept | {"metadata": metadata, "version": wanted.get("store", {"version": "1"})["version"]}
+
+
+def test_there_are_vectors() -> None:
+    """Good and bad vectors are there, every good one has its JSON, and no bad one has."""
+    assert len(NAMES) >= 366
+    with_json = {path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.glob("*/*.json")}
+    assert with_json == {name for name in NAMES if name.startswith("good/")}
+
+
+def test_vectors_are_those_of_the_generator() -> None:
+    """The generator would write the very same files."""
+    script = VECTORS / "make_vectors.py"
+    done = subprocess.run([sys.executable, str(script), "--verify"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_vector_is_noticed(tmp_path: Path) -> None:
+    """`--verify` fails when a vector is gone, and does not write it."""
+    import shutil
+
+    copy = tmp_path / "spec" / "vectors"
+    shutil.copytree(VECTORS, copy)
+    gone = copy / "bad" / "cut_half.vec"
+    gone.unlink()
+    done = subprocess.run(
+        [sys.executable, str(copy / "make_vectors.py"), "--verify"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "bad/cut_half.vec: is missing" in done.stderr
+    assert not gone.exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_readable_reader(name: str, tmp_path: Path) -> None:
+    """The readable reader finds the JSON, or the kind of error."""
+    vector = unpack(name, tmp_path)
+    if vector.json is not None:
+        assert describe(open_path(vector.path, vector.version)) == vector.json
+        return
+    with pytest.raises(ReadError) as caught:
+        open_path(vector.path, vector.version)
+    assert caught.value.kind == vector.expect, str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_package(name: str, tmp_path: Path) -> None:
+    """The package finds the JSON, or raises the class of the kind and no class below it."""
+    vector = unpack(name, tmp_path)
+    if vector.json is not None:
+        assert read_with_package(vector.path, vector.version) == expected_of_package(vector.json)
+        return
+    kind = ts.NotAStoreError if name in NO_STORE else KINDS[vector.expect]
+    with pytest.raises(kind) as caught:
+        read_with_package(vector.path, vector.version)
+    assert type(caught.value) is kind, str(caught.value)
+
+
+def test_reader_script_prints_json(tmp_path: Path) -> None:
+    """`read.py` prints the JSON of a vector byte for byte, and one line for a bad file."""
+    script = ROOT / "spec" / "readers" / "python" / "read.py"
+    vector = unpack("good/store_version_1", tmp_path)
+    done = subprocess.run([sys.executable, str(script), str(vector.path), "1"], capture_output=True, timeout=60)
+    assert done.stdout == (VECTORS / "good" / "store_version_1.json").read_bytes()
+    bad = unpack("bad/id_u16", tmp_path)
+    done = subprocess.run([sys.executable, str(script), str(bad.path)], capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"corrupt: id 100 is not below vocab_size 100 (codecs.md 2)" in done.stderr
+
+
+def test_every_truncation_of_a_file_is_truncated(tmp_path: Path) -> None:
+    """Whatever the length at which a data file is cut, both readers call it truncated."""
+    whole = unpack("good/missing_tokens", tmp_path).path.read_bytes()
+    path = tmp_path / "cut.tok"
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(ReadError) as caught:
+            open_path(path)
+        assert caught.value.kind == "truncated", size
+        with pytest.raises(ts.TruncatedError):
+            ts.open(path)
+
+
+def test_no_flipped_bit_gives_other_values(tmp_path: Path) -> None:
+    """With any one bit flipped, the readable reader gives the same values or a `ReadError`, never anything else."""
+    vector = unpack("good/four_columns", tmp_path)
+    whole = vector.path.read_bytes()
+    for at in range(len(whole)):
+        flipped = whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
+        vector.path.write_bytes(flipped)
+        try:
+            found = describe(open_path(vector.path))
+        except ReadError:
+            continue
+        assert found == vector.json, at
+
+
+@pytest.mark.parametrize("level", ["plain", "fast", "default", "small"])
+@pytest.mark.parametrize(("vocab_size", "suffix"), [(300, ".tok"), (300, ""), (200_000, "")])
+def test_readable_reader_reads_what_the_package_writes(
+    level: str, vocab_size: int, suffix: str, tmp_path: Path
+) -> None:
+    """Stores of every level, with several shards and versions, pass all checks of the readable reader."""
+    rng = np.random.default_rng(vocab_size)
+    count = 600
+    lengths = rng.integers(0, 60, count)
+    lengths[[7, 300]] = (40_000, 32_768)
+    ids = (rng.zipf(1.2, int(lengths.sum())) - 1) % vocab_size
+    columns = {
+        "tokens": ts.Ragged(ids.astype(np.int64), lengths),
+        "quality": [None if x < 0.2 else float("nan") if x < 0.3 else float(x) for x in rng.random(count)],
+        "kind": rng.integers(0, 3, count),
+        "number": rng.integers(-(2**63), 2**63 - 1, count),
+        "url": [None if x < 0.3 else "ü" * int(x * 100) for x in rng.random(count)],
+    }
+    schema = ts.Schema(
+        tokens=ts.Tokens(vocab_size, eos_id=0),
+        quality=ts.Score("float16", optional=True),
+        kind=ts.Label(names=["a", "b", "c"]),
+        number=ts.Label(),
+        url=ts.Text(optional=True),
+    )
+    path = tmp_path / f"store{suffix}"
+    options: dict[str, Any] = {} if suffix else {"shard_tokens": 50_000}
+    attachments = {"tokenizer.json": b"{}"}
+    with ts.create(path, schema, level=level, attachments=attachments, metadata={"a": 1}, **options) as writer:
+        writer.extend(**columns)
+    if not suffix:
+        with ts.open(path).writer(**options) as writer:
+            writer.extend(**columns)
+    found = open_path(path)
+    times = 1 if suffix else 2
+    assert found.rows["tokens"] == columns["tokens"].to_list() * times
+    assert [None if x is None else bytes(x).decode() for x in found.rows["url"]] == columns["url"] * times
+    assert [None if x is None else x[0] for x in found.rows["quality"]] == [
+        None if x is None else int(np.float16(x).view(np.uint16)) for x in columns["quality"] * times
+    ]
+    assert [x and x[0] for x in found.rows["kind"]] == columns["kind"].tolist() * times
+    assert [x and x[0] for x in found.rows["number"]] == [int(x) % 2**64 for x in columns["number"]] * times
+    assert found.sample_ids == list(range(count * times))
+    assert found.attachments == {"tokenizer.json": b"{}"}
+    assert json.loads(found.metadata or "") == {"a": 1}
+    assert suffix or len(found.spans) >= 2 * times
