@@ -11,7 +11,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find tokstore tools -name '*.py' -o -name 'py.typed')
-TYPED := tokstore tools $(wildcard benchmarks) $(shell find spec -name '*.py')
+TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 .PHONY: help demo test format lint types pytest verify vectors bench fuzz clean
 .DELETE_ON_ERROR:
@@ -63,10 +63,12 @@ pytest: $(VENV)/.wheel
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify
 	$(BIN)/python spec/vectors/make_vectors.py --verify
+	$(BIN)/python spec/vectors/make_example.py --verify
 
 vectors: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py
 	$(BIN)/python spec/vectors/make_vectors.py
+	$(BIN)/python spec/vectors/make_example.py
 
 bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))

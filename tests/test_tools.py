@@ -327,7 +327,8 @@ def test_demo_leads_from_text_to_training(tmp_path: Path) -> None:
     assert 0 <= facts["training"]["waiting_share"] <= 1
     shown = console.file.getvalue()
     assert "tokens/s" in shown
-    assert f"tokstore cat {facts['store']} 17" in shown
+    assert f"cat {facts['store']} 17" in shown
+    assert 0 < facts["bytes"]["store_small"] <= facts["bytes"]["store"]
     with pytest.raises(TokstoreError, match="already"):
         run(out=str(tmp_path / "demo"), seconds=0)
 

@@ -104,8 +104,12 @@ def pack(source: Any, path: Any, **options: Any) -> Any:
 def __getattr__(name: str) -> Any:
     """Bring in torch only for those who stream."""
     if name in _LAZY:
-        from tokstore import loader
-
+        try:
+            from tokstore import loader
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise UnsupportedError("streaming needs PyTorch", hint="pip install 'tokstore[torch]'") from error
         return getattr(loader, name)
     raise AttributeError(f"module 'tokstore' has no attribute {name!r}")
 

@@ -24,15 +24,15 @@ class Attachments(Mapping[str, bytes]):
         known = self._version.root.attachments
         if name not in known:
             raise KeyError(f"no attachment {name!r}; {suggest(name, known)}")
-        wanted, nbytes, _ = known[name]
+        wanted, nbytes, content_bytes = known[name]
         storage = self._version.storage
         if self._file_name is not None:
             _, file = open_file(storage, self._file_name)
             one = next(one for one in file.objects if one.digest == wanted)
             if one.offset is not None:
-                return decode_object(file.embedded(one), wanted, ATTACHMENT)
+                return decode_object(file.embedded(one), wanted, nbytes, ATTACHMENT, content_bytes)
         (data,) = storage.read_ranges([(object_path(wanted), 0, nbytes)])
-        return decode_object(data if data is not None else b"", wanted, ATTACHMENT)
+        return decode_object(data if data is not None else b"", wanted, nbytes, ATTACHMENT, content_bytes)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._version.root.attachments)

@@ -17,7 +17,7 @@ from tokstore.codecs.contract import BlockDecoder
 from tokstore.codecs.numbers import NumberDecoder
 from tokstore.codecs.ranked import RankTable, TokenDecoder
 from tokstore.codecs.text import TextDecoder
-from tokstore.column_types import DTYPES, ColumnType, Text, Tokens, UnknownType
+from tokstore.column_types import DTYPES, ColumnType, Label, Text, Tokens, UnknownType
 from tokstore.errors import CorruptError, UnsupportedError
 from tokstore.format import (
     FLAG_OPTIONAL,
@@ -36,6 +36,7 @@ __all__ = [
     "ColumnRows",
     "Spans",
     "check_entry",
+    "check_layout",
     "cut_fixed",
     "cut_ragged",
     "decoder_for",
@@ -47,6 +48,7 @@ __all__ = [
 
 
 _TEXT_RANGE_BYTES = 32
+_FAR = 1 << 62  # beyond any file, and two of them make no more than an i64 holds
 
 
 @dataclass
@@ -213,11 +215,18 @@ def decode_ranges(
     if isinstance(kind, Text):
         lengths = [reader.packed(groups, "ranges", 0, _TEXT_RANGE_BYTES).tolist() for _ in range(2)]
         low, high = (np.array([bytes(reader.raw(n, "ranges")) for n in side] + [b""], object)[:-1] for side in lengths)
-        return unpack_bits(bits, groups), low, high
-    wide = range_dtype(kind.dtype)
-    low = np.frombuffer(reader.raw(groups * wide.itemsize, "ranges"), wide)
-    high = np.frombuffer(reader.raw(groups * wide.itemsize, "ranges"), wide)
-    return unpack_bits(bits, groups), low, high
+        present = unpack_bits(bits, groups)
+        is_used = low.astype(bool) | high.astype(bool)
+    else:
+        wide = range_dtype(kind.dtype)
+        raw = [reader.raw(groups * wide.itemsize, "ranges") for _ in range(2)]
+        low, high = (np.frombuffer(side, wide) for side in raw)
+        present = unpack_bits(bits, groups)
+        whole = np.dtype(f"<u{wide.itemsize}")  # all bits count: the zero of an absent range is not -0.0
+        is_used = (low.view(whole) | high.view(whole)) != 0
+    if (is_used & ~present).any():
+        raise CorruptError("a group without a range has bytes of one", rule="format.md 4.5")
+    return present, low, high
 
 
 def pack_bits(flags: NDArray[np.bool_]) -> bytes:
@@ -293,18 +302,20 @@ class BlockTable:
         if len(content) < 8 * blocks:  # checksums alone take that much: no array is made for a count that lies
             raise CorruptError(f"a table of {len(content)} bytes for {blocks} blocks", rule="format.md 4.5")
         reader = PackedReader(content, "table", "format.md 4.5")
-        offsets = reader.packed(blocks, "offset")
-        stored = reader.packed(blocks, "stored_bytes")
+        offsets = reader.packed(blocks, "offset", 0, _FAR)
+        stored = reader.packed(blocks, "stored_bytes", 0, _FAR)
         values = reader.packed(blocks, "values", 1, MAX_BLOCK_VALUES)
         first_row = reader.packed(blocks, "first_row", 0, max(0, int(entry["rows"]) - 1))
         forms = reader.packed(blocks, "form", 0, 255)
         checksums = np.frombuffer(reader.raw(8 * blocks, "checksum"), "<u8")
         missing = reader.packed(blocks, "missing") if flags & FLAG_OPTIONAL else None
-        nans = reader.packed(blocks, "nan") if kind.dtype.kind == "f" else None
-        if nans is not None and not kind.optional and nans.any():
-            raise CorruptError("a score that is not optional has NaN", rule="registry.md 1")
-        ranges = decode_ranges(reader, blocks, kind) if flags & FLAG_RANGES else None
-        reader.end()
+        nans = ranges = None
+        if not isinstance(kind, UnknownType):  # what else the table of another type has is not known
+            nans = reader.packed(blocks, "nan") if kind.dtype.kind == "f" else None
+            if nans is not None and not kind.optional and nans.any():
+                raise CorruptError("a score that is not optional has NaN", rule="registry.md 1")
+            ranges = decode_ranges(reader, blocks, kind) if flags & FLAG_RANGES else None
+            reader.end()
         starts = np.zeros(blocks + 1, np.int64)
         np.cumsum(values, out=starts[1:])
         if int(starts[-1]) != int(entry["values"]) or int(stored.sum()) != int(entry["stored_bytes"]):
@@ -314,32 +325,46 @@ class BlockTable:
         return cls(offsets, stored, values, first_row, forms, checksums, missing, nans, ranges, starts)
 
 
-def check_entry(kind: ColumnType, entry: Any) -> None:
-    """Refuse a column entry that this version cannot read, or that does not fit the schema.
+def check_layout(kind: ColumnType, entry: Any) -> None:
+    """Refuse a column entry that does not fit the schema, or whose features this version does not know; what passes has
+    a table and a rows section that can be read, whatever its codec.
 
     Args:
         kind: The column's type in the schema.
         entry: Its column entry (`COLUMN_ENTRY`).
     """
+    check_feature_bits(int(entry["features"][2]), "the column")
+    flags = int(entry["flags"])
+    if flags & FLAG_OPTIONAL and not kind.optional:
+        raise CorruptError("a column that is not optional has validity bits", rule="format.md 4.7")
+    if isinstance(kind, UnknownType):
+        if int(entry["type"]) != kind.type_number:
+            raise CorruptError("the file and the schema disagree on the type of a column", rule="format.md 4.7")
+        return
+    if int(entry["type"]) != kind.number or int(entry["dtype"]) != kind.dtype_number:
+        raise CorruptError("the file and the schema disagree on the type of a column", rule="format.md 4.7")
+    if bool(flags & FLAG_RAGGED) != kind.ragged:
+        raise CorruptError("the ragged flag does not fit the type of a column", rule="format.md 4.7")
+    if not kind.ragged and int(entry["values"]) != int(entry["rows"]):
+        raise CorruptError(f"{entry['values']} values in {entry['rows']} rows of one", rule="format.md 4.7")
+
+
+def check_entry(kind: ColumnType, entry: Any) -> None:
+    """Refuse a column entry whose values this version cannot read; see `check_layout` for the arguments."""
+    check_layout(kind, entry)
     if isinstance(kind, UnknownType):
         raise UnsupportedError(
             f"the column has type {kind.type_number}, which this version does not know",
             rule="registry.md 1",
             hint="use a newer tokstore",
         )
-    check_feature_bits(int(entry["features"][2]), "the column")
     codec = int(entry["codec"])
-    if int(entry["type"]) != kind.number or int(entry["dtype"]) != kind.dtype_number:
-        raise CorruptError("the file and the schema disagree on the type of a column", rule="format.md 4.7")
     if codec != kind.codec:
         raise UnsupportedError(
             f"the column has codec {codec}, which this version does not know for its type",
             rule="registry.md 2",
             hint="use a newer tokstore",
         )
-    flags = int(entry["flags"])
-    if bool(flags & FLAG_RAGGED) != kind.ragged:
-        raise CorruptError("the ragged flag does not fit the type of a column", rule="format.md 4.7")
 
 
 def decoder_for(kind: ColumnType, content: bytes | None) -> BlockDecoder:
@@ -348,4 +373,4 @@ def decoder_for(kind: ColumnType, content: bytes | None) -> BlockDecoder:
         return TokenDecoder(kind.vocab_size, None if content is None else RankTable.decode(content, kind.vocab_size))
     if isinstance(kind, Text):
         return TextDecoder(None if content is None else Dictionary(content))
-    return NumberDecoder(kind.dtype)
+    return NumberDecoder(kind.dtype, kind.classes if isinstance(kind, Label) else None)

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tokstore.errors import UnsupportedError
+
 __all__ = ["COLUMN_TYPES", "DTYPES", "ColumnType", "Label", "Score", "Text", "Tokens", "UnknownType", "expect"]
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -251,6 +253,14 @@ class UnknownType(ColumnType):
 
     type_number: int = 0
     raw_parameters: tuple[tuple[int, Any], ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        raise UnsupportedError(
+            f"a column has type {self.type_number}, which this version does not know",
+            rule="registry.md 1",
+            hint="use a newer tokstore",
+        )
 
     def parameters(self) -> dict[int, object]:
         return dict(self.raw_parameters)

@@ -162,7 +162,7 @@ def write_column(
     entry["rows"], entry["values"], entry["blocks"] = rows.rows, len(rows.values), len(offsets)
     entry["table_bytes"], entry["table_content_bytes"] = len(stored_table), len(table)
     entry["table_checksum"] = checksum(stored_table, place_seed(file_id, column_id, TABLE_BLOCK))
-    if section:
+    if kind.ragged or kind.optional:
         entry["rows_bytes"], entry["rows_content_bytes"] = len(stored_rows), len(section)
         entry["rows_checksum"] = checksum(stored_rows, place_seed(file_id, column_id, ROWS_BLOCK))
     entry["stored_bytes"], entry["dtype"] = sum(stored), kind.dtype_number

@@ -9,11 +9,11 @@ import numpy as np
 from tokstore.errors import CorruptError
 from tokstore.format import DELETIONS_MAGIC, MAX_PAGE_SPANS, MAX_SHARD_SAMPLES, unwrap
 from tokstore.packed import Ints, PackedReader
-from tokstore.wire import decode_metadata
+from tokstore.wire import decode_metadata, fields
 
 __all__ = ["Deletions"]
 
-_KEYS = frozenset(range(1, 7))
+_KINDS = dict.fromkeys(range(1, 7), bytes)
 _RULE = "format.md 8.5"
 
 
@@ -42,9 +42,7 @@ class Deletions:
     @classmethod
     def decode(cls, data: bytes | memoryview, shard_samples: Ints, spans: int) -> Deletions:
         """Parse and check the deletions of a page whose shards have `shard_samples` samples and `spans` spans."""
-        raw = decode_metadata(unwrap(DELETIONS_MAGIC, data), _KEYS)
-        if set(raw) != _KEYS or not all(isinstance(value, bytes) for value in raw.values()):
-            raise CorruptError("deletions lack a key", rule=_RULE)
+        raw = fields(decode_metadata(unwrap(DELETIONS_MAGIC, data)), _KINDS, (), "deletions", _RULE)
         shards = len(shard_samples)
 
         def packed(key: int, count: int, low: int = 0, high: int = 2**63 - 1) -> Ints:

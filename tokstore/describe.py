@@ -124,7 +124,7 @@ def _details(version: Version) -> dict[int, dict[str, Any]]:
                 if ref is not None and ((one, ref.digest) not in objects or ref.offset is not None):
                     objects.add((one, ref.digest))
                     detail["object_bytes"] += ref.stored_bytes
-                if not isinstance(columns[one].type, UnknownType):
+                if not isinstance(columns[one].type, UnknownType) and not entry["features"][2]:
                     _count_forms(detail["forms"], int(entry["codec"]), file.table(one, columns[one].type).forms)
     return found
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokstore import frames
 from tokstore.errors import ChecksumError, CorruptError, TruncatedError, UnsupportedError
-from tokstore.wire import checksum, unpack
+from tokstore.wire import checksum, digest, unpack
 
 __all__ = [
     "COLUMN_ENTRY",
@@ -28,6 +28,8 @@ __all__ = [
     "Header",
     "IndexHeader",
     "check_feature_bits",
+    "check_stored",
+    "check_whole",
     "records_from",
     "unwrap",
     "verify_checksum",
@@ -143,6 +145,21 @@ def verify_checksum(data: bytes | memoryview, expected: int, seed: int, what: st
         )
 
 
+def check_whole(data: bytes | memoryview, nbytes: int, what: str, rule: str) -> None:
+    """Raise `TruncatedError` if a file is shorter than it has to be (format.md 2.7)."""
+    if len(data) < nbytes:
+        raise TruncatedError(f"{what} of {len(data)} bytes should have {nbytes}", rule=rule)
+
+
+def check_stored(data: bytes | memoryview, nbytes: int, expected: bytes, what: str, rule: str) -> None:
+    """Check bytes that a parent names by length and digest: too short, too long, or others (format.md 2.7)."""
+    check_whole(data, nbytes, what, rule)
+    if len(data) > nbytes:
+        raise CorruptError(f"{what} of {len(data)} bytes should have {nbytes}", rule=rule)
+    if digest(data) != expected:
+        raise ChecksumError(f"{what} has another digest than its parent says", rule=rule)
+
+
 def _check_own_checksum(data: bytes | memoryview, what: str, offset: int) -> None:
     """Verify bytes that end in their own checksum."""
     (expected,) = struct.unpack_from("<Q", data, len(data) - 8)
@@ -208,11 +225,12 @@ class Header:
     @classmethod
     def decode(cls, data: bytes | memoryview) -> Header:
         """Parse and check the header; unknown required features are refused."""
-        magic, major, minor, ignorable, read_only, required, file_id, reserved, _ = unpack(_HEADER, data)
-        if magic != DATA_MAGIC:
+        if bytes(data[:8]) != DATA_MAGIC[: len(data)]:
             raise CorruptError("this is no tokstore data file: the magic differs", offset=0, rule="format.md 4.2")
-        check_version(major, minor, "the file")
+        check_whole(data, HEADER_BYTES, "a data file", "format.md 4.2")
         _check_own_checksum(data[:HEADER_BYTES], "header", 0)
+        _, major, minor, ignorable, read_only, required, file_id, reserved, _ = _HEADER.unpack_from(data)
+        check_version(major, minor, "the file")
         if any(reserved):
             raise CorruptError("reserved bytes of the header are not zero", offset=40, rule="format.md 4.2")
         features = Features(ignorable, read_only, required)
@@ -249,7 +267,8 @@ class Footer:
     def decode(cls, data: bytes | memoryview, file_bytes: int) -> Footer:
         """Parse and check the footer of a file of `file_bytes` bytes."""
         at = file_bytes - FOOTER_BYTES
-        *numbers, magic, _ = unpack(_FOOTER, data)
+        check_whole(data, FOOTER_BYTES, "a data file", "format.md 4.11")
+        *numbers, magic, _ = _FOOTER.unpack_from(data)
         if magic != TAIL_MAGIC:
             raise TruncatedError("the file does not end in a footer: it is cut short", offset=at, rule="format.md 4.11")
         _check_own_checksum(data[:FOOTER_BYTES], "footer", at)
@@ -289,7 +308,7 @@ class IndexHeader:
         rows, columns, objects, metadata_bytes, reserved = unpack(_INDEX, data)
         if any(reserved):
             raise CorruptError("reserved bytes of the index are not zero", rule="format.md 4.6")
-        if rows > MAX_SHARD_SAMPLES or columns > MAX_COLUMNS or objects > MAX_COLUMNS:
+        if rows > MAX_SHARD_SAMPLES or not 1 <= columns <= MAX_COLUMNS or objects > MAX_COLUMNS:
             raise CorruptError(f"{rows} rows, {columns} columns, {objects} objects in one file", rule="format.md 11")
         expected = _INDEX.size + columns * COLUMN_ENTRY.itemsize + objects * OBJECT_ENTRY.itemsize + metadata_bytes
         if len(data) != expected:

@@ -21,6 +21,7 @@ from tokstore.format import (
     MAX_SAMPLE_ID,
     PAGE_RECORD,
     PART_MAGIC,
+    check_whole,
     unwrap,
     verify_checksum,
     wrap,
@@ -30,14 +31,14 @@ from tokstore.placement import join_ranges
 from tokstore.plan import Plan
 from tokstore.root import ColumnTotals, Root, Totals
 from tokstore.schema import Column, Schema
-from tokstore.wire import checksum, decode_metadata, digest, encode_metadata
+from tokstore.wire import checksum, decode_metadata, digest, encode_metadata, fields
 
 __all__ = ["NewShards", "Part", "append_shards"]
 
 ReadPart = Callable[[Any, str], bytes]
 """Returns the bytes of a page or plan that is not in the root, from its record and its name."""
 
-_PART_KEYS = frozenset(range(1, 8))
+_PART_KINDS = {1: bytes, 2: int, 3: bytes, 4: bytes, 5: dict, 6: list, 7: bytes}
 
 
 @dataclass(frozen=True)
@@ -215,13 +216,12 @@ class Part:
     @classmethod
     def decode(cls, data: bytes | memoryview) -> Part:
         """Parse and check a part."""
-        if len(data) < 32:
-            raise CorruptError("a part is shorter than its frame", rule="format.md 8.6")
+        check_whole(data, 32, "a part", "format.md 8.6")
         expected = int.from_bytes(data[-8:], "little")
         verify_checksum(data[:-8], expected, 0, "part", 0)
-        raw = decode_metadata(unwrap(PART_MAGIC, data[:-8]), _PART_KEYS)
-        if set(raw) != _PART_KEYS:
-            raise CorruptError("a part lacks a key", rule="format.md 8.6")
+        raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (), "a part", "format.md 8.6")
+        if len(raw[1]) != 16 or len(raw[7]) % 32:
+            raise CorruptError("the nonce or an object of a part is cut", rule="format.md 8.6")
         schema = Schema.from_records(raw[6])
         page = Page.decode(raw[3], schema)
         plan = Plan.decode(raw[4], page.shards)

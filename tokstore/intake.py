@@ -166,7 +166,8 @@ def _labels(kind: Label, name: str, array: NDArray[Any]) -> NDArray[Any]:
         raise TypeError(f"column {name!r} takes integers, not {array.dtype}")
     low, high = (0, kind.classes - 1) if kind.classes is not None else (-(2**63), 2**63 - 1)
     if array.size and (int(array.min()) < low or int(array.max()) > high):
-        raise ValueError(f"column {name!r}: a label lies outside {low} to {high}")
+        row = int(np.argmax((array < low) | (array > high)))
+        raise ValueError(f"column {name!r}: row {row} has a label outside {low} to {high}")
     return array.astype(kind.dtype, copy=False)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import re
 from collections.abc import Callable
 from typing import Any
@@ -38,6 +39,7 @@ __all__ = [
     "listed_versions",
     "read_identity",
     "read_root",
+    "read_version",
     "root_path",
 ]
 
@@ -54,12 +56,28 @@ def root_path(version: int) -> str:
 def read_json(data: memoryview | bytes, path: str) -> dict[str, Any]:
     """Parse one of the JSON files and verify its checksum (format.md 2.6)."""
     try:
-        members = json.loads(bytes(data))
-    except ValueError as error:
+        pairs = json.loads(bytes(data).decode(), object_pairs_hook=_Members)
+    except (ValueError, RecursionError) as error:
         raise CorruptError("this is no JSON", path=path, rule="format.md 2.6") from error
-    if not isinstance(members, dict) or members.get("checksum") != json_checksum(members):
+    members = dict(pairs) if isinstance(pairs, _Members) else {}
+    if not isinstance(pairs, _Members) or len(members) != len(pairs):
+        raise CorruptError("this is no JSON object, or a member occurs twice", path=path, rule="format.md 2.6")
+    if not all(_is_member(key, value) for key, value in pairs):
+        raise CorruptError("a member is no string and no integer from 0 on", path=path, rule="format.md 2.6")
+    if members.get("checksum") != json_checksum(members):
         raise ChecksumError("the checksum of the JSON members differs", path=path, rule="format.md 2.6")
     return members
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of a JSON object as they stand there."""
+
+
+def _is_member(key: str, value: object) -> bool:
+    """Tell whether a member of a JSON file may be there; half of a surrogate pair has no UTF-8."""
+    text = key + value if isinstance(value, str) else key
+    is_kept = isinstance(value, str) or (type(value) is int and 0 <= value < 1 << 63)
+    return is_kept and not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def write_json(members: dict[str, object]) -> bytes:
@@ -77,13 +95,12 @@ def read_identity(data: memoryview | bytes, path: str) -> bytes:
     members = read_json(data, path)
     if members.get("format") != "tokstore":
         raise NotAStoreError("this tokstore.json is of something else", path=path, rule="format.md 3")
-    try:
-        major, minor = (int(part) for part in str(members["version"]).split("."))
-        store_id = bytes.fromhex(members["store"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise CorruptError("store id or version do not parse", path=path, rule="format.md 3") from error
-    check_version(major, minor, "the store")
-    return store_id
+    version = re.fullmatch(r"([0-9]{1,5})\.([0-9]{1,5})", str(members.get("version")))
+    store = members.get("store")
+    if version is None or not isinstance(store, str) or not re.fullmatch(r"[0-9a-f]{32}", store):
+        raise CorruptError("store id or version do not parse", path=path, rule="format.md 3")
+    check_version(int(version[1]), int(version[2]), "the store")
+    return bytes.fromhex(store)
 
 
 def listed_versions(storage: Storage) -> list[int]:
@@ -98,6 +115,13 @@ def read_root(storage: Storage, version: int) -> Root:
     if data is None:
         raise VersionError(f"there is no version {version}", path=storage.describe(), hint="see versions()")
     return _decode_at(data, version)
+
+
+def read_version(storage: Storage, version: int) -> Root:
+    """Read the root of one version of a store that was not looked at before."""
+    (identity,) = storage.read_ranges([(STORE_FILE, 0, None)], missing_ok=True)
+    store_id = _identity_of(storage, identity)
+    return _of_store(read_root(storage, version), store_id)
 
 
 def _decode_at(data: memoryview, version: int) -> Root:
@@ -119,16 +143,12 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
         NotAStoreError: There is no `tokstore.json`.
     """
     identity, hint = storage.read_ranges([(STORE_FILE, 0, None), (LATEST_FILE, 0, None)], missing_ok=True)
-    if identity is None:
-        raise NotAStoreError(
-            "this is no tokstore store", path=storage.describe(), rule="format.md 3", hint="there is no tokstore.json"
-        )
-    store_id = read_identity(identity, storage.describe(STORE_FILE))
-    number = 1
+    store_id = _identity_of(storage, identity)
+    number, hinted = 1, False
     if hint is not None:
         try:
-            number = max(1, int(read_json(hint, LATEST_FILE)["version"]))
-        except (CorruptError, KeyError, ValueError, TypeError):
+            number, hinted = max(1, operator.index(read_json(hint, LATEST_FILE)["version"])), True
+        except (CorruptError, KeyError, TypeError):
             number = 1  # it is a hint only; the roots themselves decide
     if number == 1:
         # Without a hint the numbers may begin anywhere: older versions can have been pruned.
@@ -146,13 +166,26 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
             break
         ahead *= 2
     if found is None:
-        if hint is not None and number > 1:
+        if hinted:
             raise MissingFileError(f"the root of version {number} is gone", path=root_path(number), rule="format.md 3")
         return store_id, None
-    root = _decode_at(found, number - 1)
+    return store_id, _of_store(_decode_at(found, number - 1), store_id)
+
+
+def _identity_of(storage: Storage, identity: memoryview | None) -> bytes:
+    """Return the store id from what was read of `tokstore.json`."""
+    if identity is None:
+        raise NotAStoreError(
+            "this is no tokstore store", path=storage.describe(), rule="format.md 3", hint="there is no tokstore.json"
+        )
+    return read_identity(identity, storage.describe(STORE_FILE))
+
+
+def _of_store(root: Root, store_id: bytes) -> Root:
+    """Return a root if it belongs to the store."""
     if root.store_id != store_id:
         raise CorruptError("the root belongs to another store", path=root_path(root.version), rule="format.md 8.1")
-    return store_id, root
+    return root
 
 
 def commit(storage: Storage, change: Callable[[Root | None], Root | None], newest: Root | None) -> Root | None:

@@ -9,13 +9,25 @@ import struct
 from dataclasses import dataclass
 
 from tokstore import frames
-from tokstore.errors import ChecksumError, CorruptError
-from tokstore.format import MAX_OBJECT_BYTES, OBJECT_MAGIC
+from tokstore.column_types import ColumnType, Text, Tokens
+from tokstore.errors import CorruptError, UnsupportedError
+from tokstore.format import MAX_OBJECT_BYTES, OBJECT_MAGIC, check_stored
 from tokstore.wire import digest, unpack
 
-__all__ = ["ATTACHMENT", "DICTIONARY", "RANK_TABLE", "StoredObject", "decode_object", "encode_object", "object_path"]
+__all__ = [
+    "ATTACHMENT",
+    "DICTIONARY",
+    "RANK_TABLE",
+    "StoredObject",
+    "check_object_kind",
+    "decode_object",
+    "encode_object",
+    "object_path",
+]
 
 ATTACHMENT, RANK_TABLE, DICTIONARY = 1, 2, 3
+_KNOWN = frozenset({ATTACHMENT, RANK_TABLE, DICTIONARY})
+_KIND_OF_CODEC = {Tokens.codec: RANK_TABLE, Text.codec: DICTIONARY}
 _HEADER = struct.Struct("<4sHBBQ")
 _LEVEL = 19
 _LEVEL_LARGE = 9
@@ -48,18 +60,46 @@ def encode_object(kind: int, content: bytes) -> StoredObject:
     return StoredObject(data, digest(data), kind, len(content))
 
 
-def decode_object(data: bytes | memoryview, expected: bytes, kind: int) -> bytes:
-    """Verify an object against its digest and kind, and return its content."""
-    if digest(data) != expected:
-        raise ChecksumError(f"object {expected.hex()[:16]}… has another digest", rule="format.md 5")
-    magic, found, encoding, reserved, content_bytes = unpack(_HEADER, data)
-    if magic != OBJECT_MAGIC or encoding > 1 or reserved or content_bytes > MAX_OBJECT_BYTES:
-        raise CorruptError(f"object {expected.hex()[:16]}… has a wrong header", offset=0, rule="format.md 5")
-    if found != kind:
-        raise CorruptError(f"object {expected.hex()[:16]}… is of kind {found}, not {kind}", rule="registry.md 4")
+def decode_object(
+    data: bytes | memoryview,
+    expected: bytes,
+    stored_bytes: int,
+    kind: int | None = None,
+    content_bytes: int | None = None,
+) -> bytes:
+    """Verify an object against what its parent says, and return its content.
+
+    Args:
+        data: The object as stored.
+        expected: Its digest.
+        stored_bytes: Its length.
+        kind: Its kind, or ``None`` where the parent does not say.
+        content_bytes: The length of its content, likewise.
+    """
+    name = f"object {expected.hex()[:16]}…"
+    check_stored(data, stored_bytes, expected, name, "format.md 5")
+    magic, found, encoding, reserved, held = unpack(_HEADER, data)
+    if magic != OBJECT_MAGIC or encoding > 1 or reserved or held > MAX_OBJECT_BYTES:
+        raise CorruptError(f"{name} has a wrong header", offset=0, rule="format.md 5")
+    if kind is not None and found != kind:
+        raise CorruptError(f"{name} is of kind {found}, not {kind}", rule="registry.md 4")
+    if content_bytes is not None and held != content_bytes:
+        raise CorruptError(f"{name} holds {held} bytes, not {content_bytes}", offset=8, rule="format.md 4.8")
     body = memoryview(data)[_HEADER.size :]
     if encoding:
-        return frames.decompress(body, least=content_bytes, most=content_bytes)
-    if len(body) != content_bytes:
-        raise CorruptError(f"object {expected.hex()[:16]}… has {len(body)} bytes of content", rule="format.md 5")
+        return frames.decompress(body, least=held, most=held)
+    if len(body) != held:
+        raise CorruptError(f"{name} has {len(body)} bytes of content", rule="format.md 5")
     return bytes(body)
+
+
+def check_object_kind(kind: ColumnType, number: int) -> None:
+    """Refuse an object that is not of the kind that the codec of a column takes (codecs.md 2.1, 3, 4)."""
+    if number not in _KNOWN:
+        raise UnsupportedError(
+            f"the column has an object of kind {number}, which this version does not know",
+            rule="registry.md 4",
+            hint="use a newer tokstore",
+        )
+    if number != _KIND_OF_CODEC.get(kind.codec):
+        raise CorruptError(f"a column of codec {kind.codec} has an object of kind {number}", rule="format.md 4.8")

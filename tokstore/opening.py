@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from tokstore.errors import (
     VersionError,
     suggest,
 )
-from tokstore.manifest import listed_versions, read_root
+from tokstore.manifest import listed_versions, read_version
 from tokstore.schema import Schema
 from tokstore.single import open_file
 from tokstore.storage import LocalStorage
@@ -116,13 +117,15 @@ def open_store(path: Path, version: int | str | None = None) -> Store:
     if not os.path.isdir(target):
         raise NotAStoreError("there is no such file or folder", path=target)
     storage = LocalStorage(target)
-    newest = newest_root(storage)
     if version is None:
-        return Store(storage, newest)
-    number = newest.tags.get(version) if isinstance(version, str) else int(version)
-    if number is None:
-        raise VersionError(f"no tag {version!r}", path=target, hint=suggest(str(version), newest.tags))
-    return Store(storage, newest if number == newest.version else read_root(storage, number), pinned=True)
+        return Store(storage, newest_root(storage))
+    if isinstance(version, str):
+        tags = newest_root(storage).tags
+        if version not in tags:
+            raise VersionError(f"no tag {version!r}", path=target, hint=suggest(version, tags))
+        version = tags[version]
+    # A version that is asked for by number does not depend on newer roots, which may be damaged.
+    return Store(storage, read_version(storage, operator.index(version)), pinned=True)
 
 
 def part_writer(path: Path, part: str, **options: Any) -> Writer:

@@ -14,26 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import CorruptError
-from tokstore.format import MAX_COLUMNS, MAX_PAGE_SHARDS, MAX_SAMPLE_ID, MAX_SHARD_SAMPLES, PAGE_MAGIC, unwrap, wrap
+from tokstore.format import (
+    FOOTER_BYTES,
+    HEADER_BYTES,
+    MAX_COLUMNS,
+    MAX_INDEX_BYTES,
+    MAX_PAGE_SHARDS,
+    MAX_SAMPLE_ID,
+    MAX_SHARD_SAMPLES,
+    PAGE_MAGIC,
+    unwrap,
+    wrap,
+)
 from tokstore.packed import Ints, encode_packed
 from tokstore.placement import (
     ABSENT,
     FIRST_FILE,
     Placement,
-    bytes_field,
     decode_placement,
     encode_placement,
+    has_nan,
     join_placements,
     packed_field,
 )
 from tokstore.schema import Schema
 from tokstore.shard import FilePlace, file_path
 from tokstore.shard_writer import FileFacts
-from tokstore.wire import decode_metadata, encode_metadata
+from tokstore.wire import decode_metadata, encode_metadata, fields
 
 __all__ = ["Page"]
 
-_PAGE_KEYS = frozenset({1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 20, 21, 22, 23, 30})
+_PAGE_KINDS = {1: int, 10: int, 30: dict} | dict.fromkeys((2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 20, 21, 22, 23), bytes)
 _RULE = "format.md 8.3"
 
 
@@ -97,7 +108,7 @@ class Page:
                 values=_numbers(held, "values"),
                 stored_bytes=_numbers(held, "stored_bytes"),
                 missing=_numbers(held, "missing") if kind.optional else None,
-                nans=_numbers(held, "nans") if kind.dtype.kind == "f" else None,
+                nans=_numbers(held, "nans") if has_nan(kind) else None,
                 ranges=ranges if ranges is not None and any(ranges) else None,
             )
         return cls(
@@ -134,7 +145,7 @@ class Page:
         kinds = {column.column_id: column.type for column in schema.columns}
         columns = {
             one: join_placements(
-                self.columns.get(one), other.columns.get(one), (self.shards, other.shards), files, kinds.get(one)
+                self.columns.get(one), other.columns.get(one), (self.samples, other.samples), files, kinds.get(one)
             )
             for one in sorted(set(self.columns) | set(other.columns))
         }
@@ -221,14 +232,11 @@ class Page:
     @classmethod
     def decode(cls, data: bytes | memoryview, schema: Schema) -> Page:
         """Parse and check a page."""
-        raw = decode_metadata(unwrap(PAGE_MAGIC, data), _PAGE_KEYS)
-        if set(raw) != _PAGE_KEYS:
-            raise CorruptError(f"a page lacks key {min(_PAGE_KEYS - set(raw))}", rule=_RULE)
+        raw = fields(decode_metadata(unwrap(PAGE_MAGIC, data)), _PAGE_KINDS, (), "a page", _RULE)
         f, n = raw[1], raw[10]
-        sized = ((2, 16), (3, 32), (4, 8))
-        if not (_is_count(f) and _is_count(n) and all(len(bytes_field(raw[key])) == size * f for key, size in sized)):
+        if any(len(raw[key]) != size * f for key, size in ((2, 16), (3, 32), (4, 8))):
             raise CorruptError("arrays over the files of a page have wrong lengths", rule=_RULE)
-        if n > MAX_PAGE_SHARDS or len(bytes_field(raw[20])) % 32:
+        if not 1 <= n <= MAX_PAGE_SHARDS or len(raw[20]) % 32:
             raise CorruptError(f"a page of {n} shards", rule="format.md 11")
         m = len(raw[20]) // 32
         file_bytes, tails, indices = (packed_field(raw, key, f) for key in (5, 6, 7))
@@ -238,18 +246,24 @@ class Page:
         counts = packed_field(raw, 22, f, high=MAX_COLUMNS)
         total_objects = int(counts.sum())
         # First ids differ, and so do the objects of a file: more of them than bytes is a lie, seen before allocating.
-        if total_runs > max(1, len(bytes_field(raw[13]))) or total_objects > max(f, len(bytes_field(raw[23]))):
+        if total_runs > max(1, len(raw[13])) or total_objects > (max(f, len(raw[23])) if m else 0):
             raise CorruptError("a page counts more id runs or objects than it lists", rule=_RULE)
         first = packed_field(raw, 13, total_runs, high=MAX_SAMPLE_ID)
         count = packed_field(raw, 14, total_runs, low=1, high=MAX_SHARD_SAMPLES)
         file_objects = packed_field(raw, 23, total_objects, high=max(0, m - 1))
         edges = np.concatenate([[0], np.cumsum(count)])[np.concatenate([[0], np.cumsum(runs)])]
-        if (np.diff(edges) != samples).any() or (tails > indices).any() or (indices > file_bytes).any():
-            raise CorruptError("id runs or offsets of a page do not fit its shards", rule=_RULE)
+        if (np.diff(edges) != samples).any() or (first + count > MAX_SAMPLE_ID).any():
+            raise CorruptError("id runs of a page do not fit its shards", rule=_RULE)
+        footers = file_bytes - FOOTER_BYTES
+        if (tails < HEADER_BYTES).any() or (tails > indices).any() or (indices > footers).any():
+            raise CorruptError("offsets of a page do not fit its files", rule=_RULE)
+        if (footers - indices > MAX_INDEX_BYTES).any():
+            raise CorruptError("an index is too large", rule="format.md 11")
         kinds = {column.column_id: column.type for column in schema.columns}
         placements = raw[30]
-        if not isinstance(placements, dict):
-            raise CorruptError("placements of a page are not a map", rule=_RULE)
+        lacking = [c.name for c in schema.columns if not c.type.optional and c.column_id not in placements]
+        if lacking and samples.any():
+            raise CorruptError(f"column {lacking[0]!r} is absent and not optional", rule=_RULE)
         return cls(
             tuple(raw[2][16 * i : 16 * i + 16] for i in range(f)),
             tuple(raw[3][32 * i : 32 * i + 32] for i in range(f)),
@@ -265,7 +279,7 @@ class Page:
             packed_field(raw, 21, m),
             counts,
             file_objects,
-            {one: decode_placement(p, n, f, kinds.get(one)) for one, p in placements.items()},
+            {one: decode_placement(p, samples, f, kinds.get(one)) for one, p in placements.items()},
         )
 
 
@@ -273,6 +287,3 @@ def _numbers(held: Sequence[Any], name: str) -> Ints:
     """Return one field of column facts per shard, zero where the column is absent."""
     return np.array([0 if one is None else getattr(one, name) for one in held], np.int64)
 
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1 << 20

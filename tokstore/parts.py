@@ -28,7 +28,7 @@ def part_path(name: str) -> str:
 def staged_parts(storage: Storage) -> list[str]:
     """Return the names of the parts that wait, in order."""
     listed = [name[: -len(_SUFFIX)] for name in storage.list("parts") if name.endswith(_SUFFIX)]
-    return [name for name in listed if _NAME.match(name)]
+    return sorted(name for name in listed if _NAME.match(name))
 
 
 def stage(storage: Storage, name: str, base_version: int) -> Callable[[NewShards], None]:

@@ -12,6 +12,7 @@ from tokstore.block import decode_ranges, encode_ranges
 from tokstore.column_types import ColumnType, Text, UnknownType
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints, PackedReader, encode_packed
+from tokstore.wire import fields
 
 __all__ = [
     "ABSENT",
@@ -21,13 +22,14 @@ __all__ = [
     "bytes_field",
     "decode_placement",
     "encode_placement",
+    "has_nan",
     "join_placements",
     "join_ranges",
     "packed_field",
 ]
 
 ABSENT, CONSTANT, FIRST_FILE = 0, 1, 2
-_PLACEMENT_KEYS = frozenset(range(1, 9))
+_PLACEMENT_KINDS = dict.fromkeys(range(1, 9), bytes)
 _RULE = "format.md 8.3"
 
 
@@ -85,23 +87,35 @@ def encode_placement(p: Placement, kind: ColumnType | None) -> dict[int, object]
     return made
 
 
+def has_nan(kind: ColumnType) -> bool:
+    """Tell whether values of a type can be NaN, which is counted then; of unknown types nobody can tell."""
+    return not isinstance(kind, UnknownType) and kind.dtype.kind == "f"
+
+
 def _has_ranges(kind: ColumnType | None) -> bool:
     """Tell whether ranges of a type are kept here; those of unknown types are dropped, which the format allows."""
     return kind is not None and not isinstance(kind, (UnknownType, Text))
 
 
-def decode_placement(raw: Any, n: int, files: int, kind: ColumnType | None) -> Placement:
-    """Parse a placement."""
-    if not isinstance(raw, dict) or not {1, 2, 3, 4} <= set(raw) or set(raw) - _PLACEMENT_KEYS:
-        raise CorruptError("a placement lacks a key, or has an unknown one", rule=_RULE)
+def decode_placement(given: Any, samples: Ints, files: int, kind: ColumnType | None) -> Placement:
+    """Parse and check a placement.
+
+    Args:
+        given: Its msgpack map.
+        samples: Samples per shard of the page.
+        files: Files of the page.
+        kind: The type of the column; ``None`` for one that the schema does not have any more.
+    """
+    raw, n = fields(given, _PLACEMENT_KINDS, (5, 6, 7, 8), "a placement", _RULE), len(samples)
+    is_known = kind is not None and not isinstance(kind, UnknownType)
     ranges = None
-    if 5 in raw and kind is not None and not isinstance(kind, UnknownType):
-        reader = PackedReader(bytes_field(raw[5]), "ranges", "format.md 4.5")
+    if 5 in raw and kind is not None and is_known:
+        reader = PackedReader(raw[5], "ranges", "format.md 4.5")
         present, low, high = decode_ranges(reader, n, kind)
         reader.end()
         bounds = zip(present.tolist(), low.tolist(), high.tolist(), strict=True)
         ranges = tuple((a, b) if here else None for here, a, b in bounds)
-    return Placement(
+    found = Placement(
         packed_field(raw, 1, n, high=FIRST_FILE + files - 1 if files else CONSTANT),
         packed_field(raw, 2, n),
         packed_field(raw, 3, n),
@@ -109,16 +123,49 @@ def decode_placement(raw: Any, n: int, files: int, kind: ColumnType | None) -> P
         packed_field(raw, 6, n) if 6 in raw else None,
         packed_field(raw, 7, n) if 7 in raw else None,
         ranges,
-        bytes_field(raw[8]) if 8 in raw else None,
+        raw.get(8),
     )
+    if kind is not None:
+        _check_placement(found, samples, kind, is_known)
+    return found
+
+
+def _check_placement(p: Placement, samples: Ints, kind: ColumnType, is_known: bool) -> None:
+    """Check that the fields of a placement fit each other and the type of the column."""
+    absent, constant = p.where == ABSENT, p.where == CONSTANT
+    homeless = absent | constant
+    if (p.first_row[homeless] != 0).any() or (p.stored_bytes[homeless] != 0).any() or (p.values[absent] != 0).any():
+        raise CorruptError("a shard without a file has a place, bytes or values in one", rule=_RULE)
+    if not kind.optional and (samples[absent] != 0).any():
+        raise CorruptError("a column that is not optional is absent", rule=_RULE)
+    if (p.missing is not None) != kind.optional or (is_known and (p.nans is not None) != has_nan(kind)):
+        raise CorruptError("missing or NaN counts of a column are there, or are not", rule=_RULE)
+    if p.missing is not None and (
+        (p.missing > samples).any() or (p.missing[absent] != samples[absent]).any() or p.missing[constant].any()
+    ):
+        raise CorruptError("missing counts of a column do not fit its shards", rule=_RULE)
+    if not is_known:
+        return
+    count = int(np.count_nonzero(constant))
+    if (kind.ragged and count) or len(p.constants or b"") != count * kind.dtype.itemsize:
+        raise CorruptError("the constants of a column are not one value for each constant shard", rule=_RULE)
+    if not kind.ragged and (p.values != np.where(absent, 0, samples)).any():
+        raise CorruptError("a column of one value has other values than samples", rule=_RULE)
 
 
 def join_placements(
-    a: Placement | None, b: Placement | None, shards: tuple[int, int], files: int, kind: ColumnType | None
+    a: Placement | None, b: Placement | None, shards: tuple[Ints, Ints], files: int, kind: ColumnType | None
 ) -> Placement:
-    """Join the placements of one column in two pages; `files` are the files of the first."""
-    nothing = [np.zeros(n, np.int64) for n in shards]
-    left, right = (one or Placement(zero, zero, zero, zero) for one, zero in zip((a, b), nothing, strict=True))
+    """Join the placements of one column in two pages.
+
+    Args:
+        a, b: The placements; ``None`` where a page does not have the column.
+        shards: Samples per shard of each page.
+        files: Files of the first page.
+        kind: The type of the column.
+    """
+    left, right = (one or _absent(samples, kind) for one, samples in zip((a, b), shards, strict=True))
+    nothing = [np.zeros(len(samples), np.int64) for samples in shards]
     where = np.where(right.where >= FIRST_FILE, right.where + files, right.where)
 
     def both(name: str) -> Ints | None:
@@ -129,7 +176,7 @@ def join_placements(
 
     ranges = None
     if (left.ranges is not None or right.ranges is not None) and _has_ranges(kind):
-        ranges = (left.ranges or (None,) * shards[0]) + (right.ranges or (None,) * shards[1])
+        ranges = (left.ranges or (None,) * len(shards[0])) + (right.ranges or (None,) * len(shards[1]))
     constants = (left.constants or b"") + (right.constants or b"")
     return Placement(
         where=np.concatenate([left.where, where]),
@@ -141,6 +188,12 @@ def join_placements(
         ranges=ranges,
         constants=constants or None,
     )
+
+
+def _absent(samples: Ints, kind: ColumnType | None) -> Placement:
+    """Return the placement of a column that shards do not have: every sample is missing."""
+    zero = np.zeros(len(samples), np.int64)
+    return Placement(zero, zero, zero, zero, missing=samples if kind is None or kind.optional else None)
 
 
 def join_ranges(ranges: Sequence[tuple[Any, Any] | None]) -> tuple[Any, Any] | None:

@@ -13,11 +13,11 @@ from tokstore.format import MAX_PAGE_SPANS, PLAN_MAGIC, unwrap, wrap
 from tokstore.packed import Ints, encode_packed
 from tokstore.placement import packed_field
 from tokstore.shard_writer import FileFacts
-from tokstore.wire import decode_metadata, encode_metadata
+from tokstore.wire import decode_metadata, encode_metadata, fields
 
 __all__ = ["Plan"]
 
-_PLAN_KEYS = frozenset(range(1, 7))
+_PLAN_KINDS = {1: int} | dict.fromkeys(range(2, 7), bytes)
 _EMPTY: Ints = np.zeros(0, np.int64)
 
 
@@ -66,9 +66,7 @@ class Plan:
     @classmethod
     def decode(cls, data: bytes | memoryview, shards: int) -> Plan:
         """Parse and check the plan of a page of `shards` shards."""
-        raw = decode_metadata(unwrap(PLAN_MAGIC, data), _PLAN_KEYS)
-        if set(raw) != _PLAN_KEYS or not isinstance(raw[1], int):
-            raise CorruptError("a plan lacks a key", rule="format.md 8.4")
+        raw = fields(decode_metadata(unwrap(PLAN_MAGIC, data)), _PLAN_KINDS, (), "a plan", "format.md 8.4")
         shard_spans = packed_field(raw, 2, shards, high=MAX_PAGE_SPANS)
         total = int(shard_spans.sum())
         if total > MAX_PAGE_SPANS:

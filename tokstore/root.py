@@ -17,34 +17,46 @@ from numpy.typing import NDArray
 from tokstore.block import decode_ranges, encode_ranges
 from tokstore.column_types import Text, UnknownType
 from tokstore.errors import (
-    ChecksumError,
     ConflictError,
     CorruptError,
-    TruncatedError,
 )
 from tokstore.format import (
     HAS_DELETIONS,
     MAX_METADATA_BYTES,
+    MAX_PAGE_BYTES,
+    MAX_PAGE_SHARDS,
+    MAX_PAGE_SPANS,
     MAX_ROOT_BYTES,
+    MAX_SAMPLE_ID,
+    MAX_SHARD_SAMPLES,
     PAGE_INLINE,
     PAGE_RECORD,
     PLAN_INLINE,
     ROOT_MAGIC,
     VERSION,
     Features,
+    check_stored,
     check_version,
+    check_whole,
     records_from,
     verify_checksum,
 )
 from tokstore.packed import PackedReader
 from tokstore.schema import Schema
-from tokstore.wire import checksum, decode_metadata, digest, encode_metadata, unpack
+from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
 __all__ = ["ColumnTotals", "Root", "Totals", "empty_root"]
 
 _HEAD = struct.Struct("<8sHH3III")
-_KEYS = frozenset(range(1, 18))
-_NEEDED = frozenset({1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 16})
+_KINDS = (
+    dict.fromkeys((2, 3, 5, 7, 8), int)
+    | dict.fromkeys((1, 4, 10, 17), bytes)
+    | dict.fromkeys((6, 9, 16), list)
+    | dict.fromkeys((11, 12, 14, 15), dict)
+    | {13: str}
+)
+_OPTIONAL = frozenset({3, 12, 13, 14, 15, 17})
+_TOTALS_KINDS = {1: int, 2: int, 3: bytes, 4: int, 5: int}
 
 
 @dataclass(frozen=True)
@@ -196,26 +208,26 @@ class Root:
             data: The whole file.
             version: The number in its name.
         """
-        magic, major, minor, ignorable, read_only, required, body_bytes, inline_bytes = unpack(_HEAD, data)
-        if magic != ROOT_MAGIC:
+        if bytes(data[:8]) != ROOT_MAGIC[: len(data)]:
             raise CorruptError("this is no manifest: the magic differs", offset=0, rule="format.md 8.1")
-        check_version(major, minor, "this version of the store")
         if len(data) > MAX_ROOT_BYTES:
             raise CorruptError(f"a root of {len(data)} bytes", rule="format.md 8.1")
+        check_whole(data, _HEAD.size + 8, "a root", "format.md 8.1")
+        _, major, minor, ignorable, read_only, required, body_bytes, inline_bytes = _HEAD.unpack_from(data)
         end = _HEAD.size + body_bytes + inline_bytes
+        check_whole(data, end + 8, "a root", "format.md 8.1")
+        (expected,) = struct.unpack_from("<Q", data, len(data) - 8)
+        verify_checksum(data[:-8], expected, 0, "root", 0)
         if end + 8 != len(data):
-            kind = TruncatedError if end + 8 > len(data) else CorruptError
-            raise kind(f"a root of {len(data)} bytes should have {end + 8}", rule="format.md 8.1")
-        (expected,) = struct.unpack_from("<Q", data, end)
-        verify_checksum(data[:end], expected, 0, "root", 0)
+            raise CorruptError(f"a root of {len(data)} bytes should have {end + 8}", rule="format.md 8.1")
+        check_version(major, minor, "this version of the store")
         features = Features(ignorable, read_only, required)
         features.check_read("this version of the store")
-        body = decode_metadata(data[_HEAD.size : _HEAD.size + body_bytes], _KEYS)
-        if not set(body) >= _NEEDED:
-            raise CorruptError(f"a root lacks key {min(_NEEDED - set(body))}", rule="format.md 8.1")
+        raw = decode_metadata(data[_HEAD.size : _HEAD.size + body_bytes])
+        body = fields(raw, _KINDS, _OPTIONAL, "a root", "format.md 8.1")
         try:
             root = cls._from_body(body, features)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError) as error:
             raise CorruptError(f"a field of the root is wrong: {error}", rule="format.md 8.1") from error
         if version is not None and root.version != version:
             raise CorruptError(f"root {version} says it is version {root.version}", rule="format.md 8.1")
@@ -228,36 +240,88 @@ class Root:
         kinds = {column.column_id: column.type for column in schema.columns}
         if len(body[10]) % PAGE_RECORD.itemsize:
             raise ValueError("page records have a wrong length")
+        pages = records_from(body[10], PAGE_RECORD, len(body[10]) // PAGE_RECORD.itemsize)
+        _check_records(pages)
         columns = {}
-        for one, t in body[11].items():
+        for one, given in body[11].items():
+            t = fields(given, _TOTALS_KINDS, (3,), "the totals of a column", "format.md 8.1")
             kind, span = kinds.get(one), None
             if 3 in t and kind is not None and not isinstance(kind, UnknownType):
-                present, low, high = decode_ranges(PackedReader(t[3], "ranges", "format.md 4.5"), 1, kind)
+                reader = PackedReader(t[3], "ranges", "format.md 4.5")
+                present, low, high = decode_ranges(reader, 1, kind)
+                reader.end()
                 span = (low.tolist()[0], high.tolist()[0]) if present[0] else None
             columns[one] = ColumnTotals(t[1], t[2], span, t[4], t[5])
-        if body.get(13) is not None and len(body[13]) > MAX_METADATA_BYTES:
+        if len(body.get(13, "").encode()) > MAX_METADATA_BYTES:
             raise ValueError("metadata is too long")
+        version, parent = body[2], body.get(3)
+        if version < 1 or (parent is None) != (version == 1) or not 1 <= (parent or 1) <= max(1, version - 1):
+            raise ValueError(f"version {version} has the parent {parent}")
+        if body[7] > MAX_SAMPLE_ID or max(kinds) >= body[8]:
+            raise ValueError("next_sample_id or next_column_id is too large, or given already")
+        totals = _items(body[9], *[int] * 5)
+        attachments = [_items(one, str, bytes, int, int) for one in _listed(body.get(12, {}))]
+        tags = [_items(one, str, int) for one in _listed(body.get(14, {}))]
+        if [name for name, _ in tags] != sorted({name for name, _ in tags}):
+            raise ValueError("tags do not ascend")
+        current = {one: _items(pair, bytes, int) for one, pair in body.get(15, {}).items()}
+        verb, added = _items(body[16], str, int)
+        if len(body.get(17, b"")) % 16:
+            raise ValueError("a part nonce is cut")
         return cls(
             store_id=_exactly(body[1], 16),
-            version=int(body[2]),
-            parent=body.get(3),
+            version=version,
+            parent=parent,
             nonce=_exactly(body[4], 16),
-            created_ms=int(body[5]),
+            created_ms=body[5],
             schema=schema,
-            next_sample_id=int(body[7]),
-            next_column_id=int(body[8]),
-            totals=Totals(*body[9]),
-            pages=records_from(body[10], PAGE_RECORD, len(body[10]) // PAGE_RECORD.itemsize),
+            next_sample_id=body[7],
+            next_column_id=body[8],
+            totals=Totals(*totals),
+            pages=pages,
             columns=columns,
-            attachments={name: (_exactly(d, 32), n, m) for name, d, n, m in body.get(12, {}).values()},
+            attachments={name: (_exactly(d, 32), n, m) for name, d, n, m in attachments},
             metadata=body.get(13),
-            tags={name: int(number) for name, number in body.get(14, {}).values()},
-            current_objects={one: (_exactly(d, 32), int(n)) for one, (d, n) in body.get(15, {}).items()},
-            verb=str(body[16][0]),
-            samples_added=int(body[16][1]),
-            part_nonces=bytes(body.get(17, b"")),
+            tags=dict(tags),
+            current_objects={one: (_exactly(d, 32), n) for one, (d, n) in current.items()},
+            verb=verb,
+            samples_added=added,
+            part_nonces=body.get(17, b""),
             features=features,
         )
+
+
+def _items(value: object, *kinds: type) -> list[Any]:
+    """Return an array with one item of each kind."""
+    if type(value) is not list or [type(one) for one in value] != list(kinds):
+        raise TypeError(f"an array of {', '.join(kind.__name__ for kind in kinds)} expected")
+    if any(kind is int and one < 0 for kind, one in zip(kinds, value, strict=True)):
+        raise ValueError("a number is negative")
+    return value
+
+
+def _listed(table: dict[int, Any]) -> list[Any]:
+    """Return the values of a map whose keys count from 0."""
+    if list(table) != list(range(len(table))):
+        raise ValueError("keys of a list do not count from 0")
+    return list(table.values())
+
+
+def _check_records(pages: NDArray[Any]) -> None:
+    """Check what page records say of themselves (format.md 8.2)."""
+    p, deleting = pages, (pages["flags"] & HAS_DELETIONS) != 0
+    if (p["flags"] >= 2 * HAS_DELETIONS).any():
+        raise CorruptError("a page record has reserved flags", rule="format.md 8.2")
+    shards, samples = p["shards"], p["samples"]
+    if (p["page_bytes"] > MAX_PAGE_BYTES).any() or (p["spans"] > MAX_PAGE_SPANS).any():
+        raise CorruptError("a page is too large", rule="format.md 11")
+    if (shards < 1).any() or (shards > MAX_PAGE_SHARDS).any() or (samples > MAX_PAGE_SHARDS * MAX_SHARD_SAMPLES).any():
+        raise CorruptError("a page has no shards, or too many of them or of samples", rule="format.md 11")
+    without = p[~deleting]
+    if without["deleted"].any() or without["deletion_bytes"].any() or any(without["deletion_digest"].tobytes()):
+        raise CorruptError("a page record has half a deletion", rule="format.md 8.2")
+    if (p["deleted"] > samples).any() or (p["values"] >= np.uint64(1 << 63)).any():
+        raise CorruptError("a page record has more deleted samples than samples, or absurd values", rule="format.md 8.2")
 
 
 def _exactly(value: object, nbytes: int) -> bytes:
@@ -273,10 +337,12 @@ def _split_inline(pages: NDArray[Any], data: bytes) -> dict[bytes, bytes]:
     for record in pages:
         for flag, name in ((PAGE_INLINE, "page"), (PLAN_INLINE, "plan")):
             if int(record["flags"]) & flag:
-                part = data[at : at + int(record[f"{name}_bytes"])]
+                nbytes = int(record[f"{name}_bytes"])
+                part = data[at : at + nbytes]
                 expected = record[f"{name}_digest"].tobytes()
-                if digest(part) != expected:
-                    raise ChecksumError(f"an inline {name} has another digest", rule="format.md 8.2")
+                if len(part) < nbytes:
+                    raise CorruptError(f"the inline bytes end inside a {name}", rule="format.md 8.1")
+                check_stored(part, nbytes, expected, f"an inline {name}", "format.md 8.2")
                 inline[expected] = part
                 at += len(part)
     if at != len(data):

@@ -88,6 +88,8 @@ class Schema(Mapping[str, ColumnType]):
             columns = [_column(record) for record in expect(records, list)]
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise CorruptError(f"a column record is wrong: {error}", rule="format.md 6.1") from error
+        if not columns:
+            raise CorruptError("a schema has no column", rule="format.md 6.1")
         ids, names = [c.column_id for c in columns], [c.name for c in columns]
         if ids != sorted(set(ids)) or len(set(names)) != len(names):
             raise CorruptError("column ids are not ascending, or names come twice", rule="format.md 6.1")
@@ -150,8 +152,8 @@ def _column(record: object) -> Column:
     if unknown:
         raise ValueError(f"unknown key {unknown[0]}")
     column_id, name, number = expect(fields[1], int), expect(fields[2], str), expect(fields[3], int)
-    if not 0 <= column_id <= 2**32 - 2:
-        raise ValueError(f"column id {column_id}")
+    if not 0 <= column_id <= 2**32 - 2 or not 0 <= number < 1 << 16:
+        raise ValueError(f"column id {column_id}, type {number}")
     _check_name(name)
     parameters, optional = expect(fields[4], dict), expect(fields[5], bool)
     kind = COLUMN_TYPES.get(number)

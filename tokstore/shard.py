@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore import frames
-from tokstore.block import BlockTable, check_entry, unpack_bits
+from tokstore.block import BlockTable, check_entry, check_layout, unpack_bits
 from tokstore.codecs.contract import BlockDecoder
-from tokstore.column_types import ColumnType
-from tokstore.errors import ChecksumError, ColumnError, CorruptError, TokstoreError
+from tokstore.column_types import ColumnType, UnknownType
+from tokstore.errors import ChecksumError, CorruptError, TokstoreError
 from tokstore.format import (
     COLUMN_ENTRY,
     EMBEDDED,
@@ -27,6 +27,8 @@ from tokstore.format import (
     FLAG_TABLE_ZSTD,
     FOOTER_BYTES,
     HEADER_BYTES,
+    MAX_BLOCKS,
+    MAX_METADATA_BYTES,
     MAX_OBJECT_BYTES,
     MAX_SECTION_BYTES,
     OBJECT_ENTRY,
@@ -38,11 +40,11 @@ from tokstore.format import (
 )
 from tokstore.packed import Ints, PackedReader
 from tokstore.schema import Schema
-from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, place_seed
+from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, fields, place_seed
 
 __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
 
-_METADATA_KEYS = frozenset({1, 2, 3, 4, 5})
+_METADATA_KINDS = {1: list, 2: str, 3: dict, 4: str, 5: dict}
 _KNOWN_FLAGS = (1 << 6) - 1
 
 
@@ -106,6 +108,8 @@ class DataFile:
         self._tail = tail
         self._tables: dict[int, BlockTable] = {}
         self._rows: dict[int, Rows] = {}
+        self._laid_out: set[int] = set()
+        self._readable: set[int] = set()
         try:
             self.header = Header.decode(header)
             if self.header.file_id != place.file_id:
@@ -152,17 +156,43 @@ class DataFile:
         at = IndexHeader.BYTES + head.columns * COLUMN_ENTRY.itemsize
         raw_objects = records_from(index, OBJECT_ENTRY, head.objects, at)
         at += head.objects * OBJECT_ENTRY.itemsize
-        self.metadata: dict[int, Any] = decode_metadata(index[at:], _METADATA_KEYS)
+        self.metadata = fields(
+            decode_metadata(index[at:]), _METADATA_KINDS, (3, 4, 5), "metadata of the file", "format.md 4.9"
+        )
         ids = self.entries["column_id"].astype(np.int64)
         if (np.diff(ids) <= 0).any() or (ids == 2**32 - 1).any():
             raise CorruptError("column ids of the index are not ascending", rule="format.md 4.6")
         self._numbers = {int(one): i for i, one in enumerate(ids)}
-        if (self.entries["rows"] != head.rows).any() or (self.entries["flags"] > _KNOWN_FLAGS).any():
-            raise CorruptError("a column entry has other rows or reserved flags", rule="format.md 4.7")
         self.objects = [self._object(one) for one in raw_objects]
+        self._check_entries(head.rows)
+        self._check_metadata()
         self._check_parts()
         # What the parsed sections will take: nine numbers per block, nine bytes per row.
         self.nbytes = len(self._tail) + 72 * int(self.entries["blocks"].sum()) + 9 * head.rows * head.columns
+
+    def _check_entries(self, rows: int) -> None:
+        """Check what column entries say of themselves (format.md 4.7)."""
+        e, flags = self.entries, self.entries["flags"]
+        if (e["rows"] != rows).any() or (flags > _KNOWN_FLAGS).any() or (e["blocks"] > MAX_BLOCKS).any():
+            raise CorruptError("a column entry has other rows, reserved flags or too many blocks", rule="format.md 4.7")
+        named = e["object"].astype(np.int64)
+        if (named >= np.where(flags & FLAG_OBJECT, len(self.objects), 1)).any():
+            raise CorruptError("a column entry has an object that it cannot have", rule="format.md 4.7")
+        without = e[(flags & (FLAG_RAGGED | FLAG_OPTIONAL)) == 0]
+        if any(without[f"rows_{name}"].any() for name in ("offset", "bytes", "content_bytes", "checksum")) or (
+            without["flags"] & FLAG_ROWS_ZSTD
+        ).any():
+            raise CorruptError("a column that needs none has a rows section", rule="format.md 4.7")
+
+    def _check_metadata(self) -> None:
+        """Check attachments, levels and user metadata (format.md 4.9)."""
+        for number, name in self.metadata.get(3, {}).items():
+            if type(name) is not str or number >= len(self.objects) or self.objects[number].offset is None:
+                raise CorruptError("an attachment has no name or no embedded object", rule="format.md 4.9")
+        if any(type(level) is not str for level in self.metadata.get(5, {}).values()):
+            raise CorruptError("the level of a column is no string", rule="format.md 4.9")
+        if len(self.metadata.get(4, "").encode()) > MAX_METADATA_BYTES:
+            raise CorruptError("the metadata is too long", rule="format.md 11")
 
     def _object(self, raw: Any) -> ObjectRef:
         flags, stored, content = int(raw["flags"]), int(raw["stored_bytes"]), int(raw["content_bytes"])
@@ -174,16 +204,19 @@ class DataFile:
         return ObjectRef(raw["digest"].tobytes(), int(raw["kind"]), stored, content, offset if flags else None)
 
     def _check_parts(self) -> None:
-        """Check that objects, tables and rows sections fill the tail without holes or overlaps."""
+        """Check that objects, then tables, then rows sections fill the tail without holes or overlaps."""
         e = self.entries
-        parts = [(one.offset, one.stored_bytes) for one in self.objects if one.offset is not None]
-        parts += zip(e["table_offset"].tolist(), e["table_bytes"].tolist(), strict=True)
-        parts += [(a, n) for a, n in zip(e["rows_offset"].tolist(), e["rows_bytes"].tolist(), strict=True) if a or n]
+        with_rows = e[(e["flags"] & (FLAG_RAGGED | FLAG_OPTIONAL)) != 0]
         at = self.place.tail_offset
-        for offset, nbytes in sorted(parts):
-            if offset != at:
-                raise CorruptError("parts of the tail overlap or leave a hole", offset=offset, rule="format.md 4.1")
-            at += nbytes
+        for parts in (
+            [(one.offset, one.stored_bytes) for one in self.objects if one.offset is not None],
+            list(zip(e["table_offset"].tolist(), e["table_bytes"].tolist(), strict=True)),
+            list(zip(with_rows["rows_offset"].tolist(), with_rows["rows_bytes"].tolist(), strict=True)),
+        ):
+            for offset, nbytes in sorted(parts):
+                if offset != at:
+                    raise CorruptError("parts of the tail overlap or leave a hole", offset=offset, rule="format.md 4.1")
+                at += nbytes
         if at != self.place.index_offset:
             raise CorruptError("parts of the tail do not end where the index begins", offset=at, rule="format.md 4.1")
         content = [int(e[key].max()) for key in ("table_content_bytes", "rows_content_bytes") if len(e)]
@@ -192,8 +225,12 @@ class DataFile:
 
     @property
     def schema(self) -> Schema:
-        """The schema that the file itself carries."""
-        return Schema.from_records(self.metadata.get(1, []))
+        """The schema that the file itself carries: one record for each column entry."""
+        found = Schema.from_records(self.metadata[1])
+        types = [c.type.type_number if isinstance(c.type, UnknownType) else c.type.number for c in found.columns]
+        if [c.column_id for c in found.columns] != list(self._numbers) or types != self.entries["type"].tolist():
+            raise CorruptError("column records and entries differ", path=self.place.path, rule="format.md 4.9")
+        return found
 
     def has(self, column_id: int) -> bool:
         """Tell whether the file holds a column."""
@@ -203,7 +240,7 @@ class DataFile:
         """Return the column entry (`COLUMN_ENTRY`)."""
         number = self._numbers.get(column_id)
         if number is None:
-            raise ColumnError(
+            raise CorruptError(
                 f"the file does not hold column {column_id}, though it should",
                 path=self.place.path,
                 rule="format.md 8.3",
@@ -215,10 +252,7 @@ class DataFile:
         entry = self.entry(column_id)
         if not int(entry["flags"]) & FLAG_OBJECT:
             return None
-        number = int(entry["object"])
-        if number >= len(self.objects):
-            raise CorruptError(f"object {number} of {len(self.objects)}", path=self.place.path, rule="format.md 4.7")
-        return self.objects[number]
+        return self.objects[int(entry["object"])]
 
     def embedded(self, one: ObjectRef) -> memoryview:
         """Return the bytes of an embedded object."""
@@ -244,7 +278,7 @@ class DataFile:
         """Return the table of a column, parsed once."""
         found = self._tables.get(column_id)
         if found is None:
-            entry = self.entry(column_id)
+            entry = self.check_layout(column_id, kind)
             try:
                 found = BlockTable.decode(self._section(entry, "table", TABLE_BLOCK, FLAG_TABLE_ZSTD), entry, kind)
                 ends = found.offsets + found.stored_bytes
@@ -275,7 +309,7 @@ class DataFile:
         if not flags & (FLAG_RAGGED | FLAG_OPTIONAL):
             return Rows(None, None)
         reader = PackedReader(
-            self._section(entry, "rows", ROWS_BLOCK, FLAG_ROWS_ZSTD) if rows else b"", "rows section", "format.md 4.4"
+            self._section(entry, "rows", ROWS_BLOCK, FLAG_ROWS_ZSTD), "rows section", "format.md 4.4"
         )
         starts = valid = None
         if flags & FLAG_RAGGED:
@@ -288,19 +322,32 @@ class DataFile:
                     offset=int(entry["rows_offset"]),
                     rule="format.md 4.4",
                 )
-        elif int(entry["values"]) != rows:
-            raise CorruptError(f"{int(entry['values'])} values in {rows} rows of one", rule="format.md 4.7")
         if flags & FLAG_OPTIONAL:
             valid = unpack_bits(np.frombuffer(reader.raw((rows + 7) // 8, "validity"), np.uint8), rows)
+            if starts is not None and (np.diff(starts) > 0)[~valid].any():
+                raise CorruptError("a missing row has values", offset=int(entry["rows_offset"]), rule="format.md 4.4")
         reader.end()
         return Rows(starts, valid)
 
+    def check_layout(self, column_id: int, kind: ColumnType) -> Any:
+        """Return the entry of a column, or refuse a column whose table and rows section cannot be read."""
+        entry = self.entry(column_id)
+        if column_id not in self._laid_out:
+            try:
+                check_layout(kind, entry)
+            except TokstoreError as error:
+                raise self._at(error) from error
+            self._laid_out.add(column_id)
+        return entry
+
     def check_column(self, column_id: int, kind: ColumnType) -> None:
         """Refuse a column whose type, codec or features this version cannot read."""
-        try:
-            check_entry(kind, self.entry(column_id))
-        except TokstoreError as error:
-            raise self._at(error) from error
+        if column_id not in self._readable:
+            try:
+                check_entry(kind, self.entry(column_id))
+            except TokstoreError as error:
+                raise self._at(error) from error
+            self._readable.add(column_id)
 
     def decode_block(
         self, column_id: int, table: BlockTable, decoder: BlockDecoder, block: int, data: memoryview, out: NDArray[Any]

@@ -23,6 +23,8 @@ from tokstore.format import (
     COLUMN_ENTRY,
     EMBEDDED,
     FLAG_OBJECT,
+    FLAG_OPTIONAL,
+    FLAG_RAGGED,
     FOOTER_BYTES,
     MAX_SHARD_SAMPLES,
     OBJECT_ENTRY,
@@ -173,7 +175,7 @@ def _place_sections(parts: Sequence[WrittenColumn], offset: int) -> None:
         part.entry["table_offset"] = offset
         offset += len(part.table)
     for part in parts:
-        if part.rows_section:
+        if int(part.entry["flags"]) & (FLAG_RAGGED | FLAG_OPTIONAL):
             part.entry["rows_offset"] = offset
             offset += len(part.rows_section)
 

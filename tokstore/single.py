@@ -8,12 +8,13 @@ from tokstore.block import spans_of
 from tokstore.column_types import UnknownType
 from tokstore.column_writer import ColumnFacts
 from tokstore.errors import CorruptError, TokstoreError
-from tokstore.format import FOOTER_BYTES, HEADER_BYTES
+from tokstore.format import FOOTER_BYTES, HEADER_BYTES, NO_DIGEST
 from tokstore.growth import NewShards, append_shards
 from tokstore.objects import ATTACHMENT
 from tokstore.pages import Page
 from tokstore.plan import Plan
 from tokstore.root import Root, empty_root
+from tokstore.schema import Column
 from tokstore.shard import DataFile
 from tokstore.shard_writer import FileFacts
 from tokstore.storage import Storage
@@ -46,33 +47,17 @@ def open_file(storage: Storage, name: str) -> tuple[Root, DataFile]:
         raise type(error)(error.message, path=place.path, offset=error.offset, rule=error.rule) from error
 
 
-def _check_metadata(file: DataFile) -> None:
-    """Refuse metadata that lacks what a file has to say when it is opened alone (format.md 4.9)."""
-    found = file.metadata
-    kinds = {1: list, 2: str, 3: dict, 4: str, 5: dict}
-    wrong = [key for key, kind in kinds.items() if not isinstance(found.get(key, kind() if key > 2 else None), kind)]
-    named = {**found.get(3, {}), **found.get(5, {})} if not wrong else {}
-    if wrong or not all(isinstance(name, str) for name in named.values()):
-        raise CorruptError(f"key {wrong[0] if wrong else 3} of the metadata is missing or wrong", rule="format.md 4.9")
-    if any(number >= len(file.objects) for number in found.get(3, {})):
-        raise CorruptError("an attachment is no object of the file", rule="format.md 4.9")
-
-
 def _root_of(file: DataFile) -> Root:
     """Return the root of a store that holds one file."""
-    _check_metadata(file)
     schema = file.schema
-    if [column.column_id for column in schema.columns] != file.entries["column_id"].tolist():
-        raise CorruptError("the records of a file are not those of its columns", rule="format.md 4.9")
     columns = {}
     for column in schema.columns:
-        if not file.has(column.column_id):
-            continue
         entry = file.entry(column.column_id)
         values, stored = int(entry["values"]), int(entry["stored_bytes"])
         missing = nans = 0
         span = None
-        if not isinstance(column.type, UnknownType):
+        if _is_known(file, column):
+            file.check_layout(column.column_id, column.type)
             valid = file.rows(column.column_id).valid
             missing = 0 if valid is None else int(np.count_nonzero(~valid))
             table = file.table(column.column_id, column.type)
@@ -82,14 +67,14 @@ def _root_of(file: DataFile) -> Root:
     primary = schema.primary
     starts = lengths = None
     bounds: list[int] = [0]
-    if file.has(primary.column_id) and not isinstance(primary.type, UnknownType):
+    if _is_known(file, primary):
         starts = file.rows(primary.column_id).starts
         lengths = None if starts is None else np.diff(starts)
         bounds = file.table(primary.column_id, primary.type).value_starts.tolist()
     place = file.place
     facts = FileFacts(
         place.file_id,
-        bytes(32),
+        NO_DIGEST,
         place.index_checksum,
         place.file_bytes,
         place.tail_offset,
@@ -103,8 +88,14 @@ def _root_of(file: DataFile) -> Root:
     attachments = {}
     for number, name in names.items():
         one = file.objects[number]
-        if one.kind == ATTACHMENT:
-            attachments[name] = (one.digest, one.stored_bytes, one.content_bytes)
+        if one.kind != ATTACHMENT:
+            raise CorruptError(f"an attachment is an object of kind {one.kind}", rule="format.md 4.9")
+        attachments[name] = (one.digest, one.stored_bytes, one.content_bytes)
     start = empty_root(place.file_id, schema, attachments, file.metadata.get(4), 0)
     new = NewShards(Page.of_files([facts], schema, 0), Plan.of_files([facts], primary.column_id), schema)
     return append_shards(start, new, lambda record, part: b"")
+
+
+def _is_known(file: DataFile, column: Column) -> bool:
+    """Tell whether table and rows section of a column can be read."""
+    return not isinstance(column.type, UnknownType) and not file.entry(column.column_id)["features"][2]

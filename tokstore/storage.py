@@ -14,7 +14,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, Protocol
 
 from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
@@ -178,10 +178,10 @@ class LocalStorage:
         self.root = state["root"]
         self._reset()
 
-    def __del__(self) -> None:
+    def __del__(self, _close: Callable[[int], None] = os.close) -> None:
+        # At the end of the interpreter module names may be gone; the argument is still there.
         for handle in getattr(self, "_handles", {}).values():
-            with contextlib.suppress(OSError):
-                os.close(handle)
+            _close(handle)
 
     def describe(self, path: str = "") -> str:
         return os.path.join(self.root, path) if path else self.root

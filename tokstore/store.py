@@ -262,7 +262,7 @@ class Store(View):
             return None
         (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
         raw = bytes(data) if data is not None else b""
-        content = decode_object(raw, named[0], RANK_TABLE)
+        content = decode_object(raw, *named, RANK_TABLE)
         return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
 
     def _append(self, new: NewShards) -> None:

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from tokstore.block import decoder_for
 from tokstore.codecs.contract import BlockDecoder
 from tokstore.deletions import Deletions
-from tokstore.errors import ChecksumError, CorruptError, TokstoreError
+from tokstore.errors import CorruptError, TokstoreError
 from tokstore.forking import renew_after_fork
-from tokstore.format import HAS_DELETIONS
-from tokstore.objects import decode_object, object_path
+from tokstore.format import HAS_DELETIONS, check_stored
+from tokstore.objects import check_object_kind, decode_object, object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import ABSENT, CONSTANT, FIRST_FILE
@@ -32,7 +32,6 @@ from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, ObjectRef
 from tokstore.storage import Range, Storage
-from tokstore.wire import digest
 
 __all__ = ["ColumnPlace", "ShardRows", "Version"]
 
@@ -150,9 +149,7 @@ class Version:
             paths = [f"{folder}/{digests[i].hex()}" for i in wanted]
             read = self.storage.read_ranges([(path, 0, None) for path in paths])
             for i, path, data in zip(wanted, paths, read, strict=True):
-                if data is None or digest(data) != digests[i]:
-                    raise ChecksumError(f"a {name} has another digest than its name", path=path, rule="format.md 8.3")
-                found[i] = data
+                found[i] = _stored(records[i], name, path, data)
         return found
 
     def part_of_record(self, record: Any, name: str) -> bytes:
@@ -163,9 +160,7 @@ class Version:
             return found
         path = f"{name}s/{expected.hex()}"
         (data,) = self.storage.read_ranges([(path, 0, None)])
-        if data is None or digest(data) != expected:
-            raise ChecksumError(f"a {name} has another digest than its name", path=path, rule="format.md 8.3")
-        return bytes(data)
+        return bytes(_stored(record, name, path, data))
 
     def pages(self, numbers: Sequence[int]) -> list[Page]:
         """Return pages by number, the missing ones loaded in one trip."""
@@ -195,6 +190,11 @@ class Version:
         for i, data in self._parts(missing, "plan", "plans").items():
             shards = int(self.root.pages["shards"][i])
             plan = self._decoded(partial(Plan.decode, data, shards), "plans", i, "plan")
+            if plan.primary_id != self.root.schema.primary.column_id:
+                raise CorruptError("a plan is for another column than the primary one", rule="format.md 8.4")
+            record, spans = self.root.pages[i], plan.spans
+            if len(spans.values) != int(record["spans"]) or int(spans.samples.sum()) != int(record["samples"]):
+                raise CorruptError("a plan has other spans or samples than its page record", rule="format.md 8.2")
             have[i] = plan
             self._plans.put(i, plan)
         return [plan for plan in (have[i] for i in numbers) if plan is not None]
@@ -332,14 +332,15 @@ class Version:
 
     def object_content(self, file: DataFile, one: ObjectRef) -> bytes:
         """Return the content of an object that a file names."""
+        said = (one.digest, one.stored_bytes, one.kind, one.content_bytes)
         if one.offset is not None:
-            return decode_object(file.embedded(one), one.digest, one.kind)
+            return decode_object(file.embedded(one), *said)
         path = object_path(one.digest)
         data: bytes | memoryview | None = self._objects.get(one.digest)
         if data is None:
-            (data,) = self.storage.read_ranges([(path, 0, None)])
+            (data,) = self.storage.read_ranges([(path, 0, one.stored_bytes)])
         try:
-            return decode_object(data or b"", one.digest, one.kind)
+            return decode_object(data if data is not None else b"", *said)
         except TokstoreError as error:
             raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
 
@@ -350,12 +351,16 @@ class Version:
         key = (b"" if one is None else one.digest, column.column_id)
         found = self._decoders.get(key)
         if found is None:
-            content = None if one is None else self.object_content(file, one)
             try:
+                if one is not None:
+                    check_object_kind(column.type, one.kind)
+                content = None if one is None else self.object_content(file, one)
                 found = (decoder_for(column.type, content), 0 if content is None else 3 * len(content))
             except TokstoreError as error:
                 path = error.path or (object_path(key[0]) if one and one.offset is None else file.place.path)
-                raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
+                raise type(error)(
+                    error.message, path=path, offset=error.offset, rule=error.rule, hint=error.hint
+                ) from error
             self._decoders.put(key, found)
         return found[0]
 
@@ -366,3 +371,15 @@ def _runs(values: Ints) -> Iterator[tuple[int, slice]]:
     for a, b in pairwise(edges):
         if b > a:
             yield int(values[a]), slice(a, b)
+
+
+def _stored(record: Any, name: str, path: str, data: memoryview | None) -> memoryview:
+    """Return the bytes of a page, plan or deletions if they are those that the page record names."""
+    part = data if data is not None else memoryview(b"")
+    try:
+        check_stored(
+            part, int(record[f"{name}_bytes"]), record[f"{name}_digest"].tobytes(), f"a {name}", "format.md 8.3"
+        )
+    except TokstoreError as error:
+        raise type(error)(error.message, path=path, rule=error.rule) from error
+    return part

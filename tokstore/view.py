@@ -226,6 +226,7 @@ class View:
             if place.file is None:
                 parts.append(np.full(len(group.rows), place.constant is None))
                 continue
+            place.file.check_layout(column.column_id, column.type)
             valid = place.file.rows(column.column_id).valid
             rows = group.rows + place.first_row
             parts.append(np.zeros(len(rows), bool) if valid is None else ~valid[rows])

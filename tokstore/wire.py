@@ -138,7 +138,7 @@ def fields(
     Returns:
         The map without the keys that are ignored.
     """
-    if type(value) is not dict:
+    if not isinstance(value, dict):
         raise CorruptError(f"{what} is no map", rule=rule)
     for key, item in value.items():
         kind = kinds.get(key)

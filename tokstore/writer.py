@@ -17,20 +17,16 @@ from typing import Any
 import numpy as np
 
 from tokstore._version import __version__
-from tokstore.block import ColumnRows, cut_ragged
+from tokstore.block import ColumnRows
 from tokstore.buffers import ColumnBuffer
-from tokstore.codecs.numbers import NumberEncoder
-from tokstore.codecs.ranked import RankTable
-from tokstore.codecs.ranking import LEVELS, choose_encoder
-from tokstore.codecs.text import TextEncoder
+from tokstore.codecs.ranking import LEVELS
 from tokstore.column_types import Tokens
-from tokstore.column_writer import NewColumn
+from tokstore.encoders import Encoders, LoadTable
 from tokstore.errors import ColumnError, TokstoreError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
-from tokstore.frames import compress
 from tokstore.growth import NewShards
 from tokstore.intake import missing_rows, take_in
-from tokstore.objects import RANK_TABLE, StoredObject, encode_object, object_path
+from tokstore.objects import StoredObject, object_path
 from tokstore.pages import Page
 from tokstore.plan import Plan
 from tokstore.schema import Column, Schema
@@ -94,7 +90,7 @@ class Writer:
         threads: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         single: SingleFile | None = None,
-        current: Callable[[Column], tuple[RankTable, StoredObject] | None] | None = None,
+        current: LoadTable | None = None,
         abandon: Callable[[], None] | None = None,
     ) -> None:
         if level not in LEVELS:
@@ -102,19 +98,18 @@ class Writer:
         if shard_tokens < 1:
             raise ValueError(f"shard_tokens is 1 or more, not {shard_tokens}")
         self._storage, self._schema, self._finish = storage, schema, finish
-        self._level, self._shard_tokens, self._progress = level, shard_tokens, progress
+        self._shard_tokens, self._progress = shard_tokens, progress
         self._single, self._abandon = single, abandon
         self._held: FileSink | None = None
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is 1 or more, not {threads}")
         self._threads = threads or os.cpu_count() or 1
         self._pool: ThreadPoolExecutor | None = None
         self._buffers: dict[int, ColumnBuffer] = {}
         self._buffered = 0
         self._appended: list[dict[str, Any]] = []
         self._facts: list[FileFacts] = []
-        self._objects: dict[bytes, StoredObject] = {}
-        self._brought: dict[bytes, int] = {}
-        self._current: dict[int, tuple[RankTable, StoredObject]] = {}
-        self._load_current = current
+        self._encoders = Encoders(level, current)
         self._tokens_written = 0
         self._state = "open"
 
@@ -176,20 +171,19 @@ class Writer:
                 raise self._single.exists()
             self._held = None
             return
-        for one in self._objects.values():
-            self._storage.put(object_path(one.digest), one.data)
+        self._put_objects()
         page = Page.of_files(self._facts, self._schema, 0)
         plan = Plan.of_files(self._facts, self._schema.primary.column_id)
-        current = {one: (stored.digest, len(stored.data)) for one, (_, stored) in self._current.items()}
+        brought, current = self._encoders.brought, self._encoders.current()
         # From here on a root may name the files: only a refusal says for sure that none does, so that abort may
         # remove them.
         facts, self._facts = self._facts, []
         try:
-            self._finish(NewShards(page, plan, self._schema, self._brought, current))
+            self._finish(NewShards(page, plan, self._schema, brought, current))
         except TokstoreError:
             self._facts = facts
             raise
-        self._objects, self._brought = {}, {}
+        self._encoders.brought = {}
 
     def abort(self) -> None:
         """Leave nothing of what was not committed."""
@@ -321,7 +315,7 @@ class Writer:
                 "the samples do not fit into one file; raise shard_tokens, or write to a folder instead of a .tok file"
             )
         pool = self._threads_of_own()
-        columns = [self._prepare(column) for column in self._schema.columns]
+        columns = [self._encoders.prepare(column, self._buffer(column).rows(), pool) for column in self._schema.columns]
         file_id = secrets.token_bytes(16)
         single = self._single
         sink = self._storage.sink(file_path(file_id) if single is None else single.name)
@@ -347,51 +341,14 @@ class Writer:
                 sink.abort()
         self._facts.append(facts)
         self._buffers, self._buffered = {}, 0
-        if single is None and sum(len(one.data) for one in self._objects.values()) > _HELD_OBJECT_BYTES:
-            for one in self._objects.values():
-                self._storage.put(object_path(one.digest), one.data)
-            self._objects = {}
+        if single is None and sum(len(one.data) for one in self._encoders.waiting.values()) > _HELD_OBJECT_BYTES:
+            self._put_objects()
 
-    def _prepare(self, column: Column) -> NewColumn:
-        """Choose the encoder of one column of the shard."""
-        rows = self._buffer(column).rows()
-        level = LEVELS[column.level or self._level]
-        if isinstance(column.type, Tokens) and rows.lengths is not None:
-            return self._prepare_tokens(column, column.type, rows)
-        if column.type.ragged and rows.lengths is not None:
-            bounds = cut_ragged(rows.lengths, column.type.block_target)
-            return NewColumn(column, rows, TextEncoder(level.zstd), bounds=bounds)
-        return NewColumn(column, rows, NumberEncoder(column.type.dtype, level.zstd))
-
-    def _prepare_tokens(self, column: Column, kind: Tokens, rows: ColumnRows) -> NewColumn:
-        """Choose rank table and dictionary of a token column."""
-        held = self._current.get(column.column_id)
-        if held is None and self._load_current is not None:
-            held = self._load_current(column)
-        current = None if held is None else held[0]
-        bounds = cut_ragged(rows.lengths if rows.lengths is not None else np.zeros(0, np.int64), kind.block_target)
-        level = LEVELS[column.level or self._level]
-        # What an object will take is estimated at a quick level; its slow compression runs beside that of the blocks.
-        encoder = choose_encoder(
-            rows.values, bounds, kind.vocab_size, level, current, lambda table: len(compress(table.encode(), 3))
-        )
-        table = encoder.table
-        if table is None:
-            return NewColumn(column, rows, encoder, bounds=bounds)
-        if held is not None and table is held[0]:
-            self._current[column.column_id] = held
-            return NewColumn(column, rows, encoder, lambda: held[1], bounds)
-        made = self._threads_of_own().submit(encode_object, RANK_TABLE, table.encode())
-
-        def needed() -> StoredObject:
-            stored = made.result()
-            self._current[column.column_id] = (table, stored)
-            if stored.digest not in self._objects:
-                self._objects[stored.digest] = stored
-                self._brought[stored.digest] = len(stored.data)
-            return stored
-
-        return NewColumn(column, rows, encoder, needed, bounds)
+    def _put_objects(self) -> None:
+        """Write the objects that files of this writer name."""
+        for one in self._encoders.waiting.values():
+            self._storage.put(object_path(one.digest), one.data)
+        self._encoders.waiting = {}
 
     def _threads_of_own(self) -> ThreadPoolExecutor:
         """Return the threads that encode."""

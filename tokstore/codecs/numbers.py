@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.codecs.contract import PLAIN, ZSTD, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.errors import CorruptError
 
 __all__ = ["NumberDecoder", "NumberEncoder"]
 
@@ -33,10 +34,17 @@ class NumberEncoder:
 
 
 class NumberDecoder:
-    """Decode blocks of numbers. Thread-safe."""
+    """Decode blocks of numbers. Thread-safe.
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    Args:
+        dtype: The dtype of a value.
+        classes: All values of a label are below it; ``None`` for any number.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], classes: int | None = None) -> None:
         self._dtype = dtype
+        # A dtype that holds nothing else needs no look at the values.
+        self._classes = None if classes is None or classes == 1 << 8 * dtype.itemsize else classes
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out`, which has the column's dtype; see `BlockDecoder`."""
@@ -47,3 +55,5 @@ class NumberDecoder:
         if value_form == PLANES:
             coded = np.ascontiguousarray(coded.reshape(width, out.size).T).reshape(-1)
         out[:] = coded.view(self._dtype)
+        if self._classes is not None and out.size and int(out.max()) >= self._classes:
+            raise CorruptError(f"a label is not below {self._classes} classes", rule="registry.md 1")
