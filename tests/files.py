@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -10,7 +11,9 @@ from unittest import mock
 import numpy as np
 
 import tokstore as ts
-from tokstore.format import COLUMN_ENTRY, FOOTER_BYTES, HEADER_BYTES, IndexHeader
+from tokstore.format import COLUMN_ENTRY, FOOTER_BYTES, HEADER_BYTES, MAX_ROOT_BYTES, IndexHeader
+from tokstore.manifest import root_path
+from tokstore.root import Root
 from tokstore.single import open_file
 from tokstore.version import Version
 from tokstore.view import View
@@ -69,7 +72,7 @@ def reseal(data: bytes) -> bytes:
     raw[56:64] = struct.pack("<Q", checksum(bytes(raw[:56])))
     file_id = bytes(raw[24:40])
     _, _, index_offset, index_bytes = struct.unpack_from("<4Q", raw, end)
-    if HEADER_BYTES <= index_offset and index_offset + index_bytes <= end and index_bytes >= IndexHeader.BYTES:
+    if index_offset >= HEADER_BYTES and index_offset + index_bytes <= end and index_bytes >= IndexHeader.BYTES:
         _, columns, _, _ = struct.unpack_from("<QIII", raw, index_offset)
         for number in range(min(columns, (index_bytes - IndexHeader.BYTES) // COLUMN_ENTRY.itemsize)):
             at = index_offset + IndexHeader.BYTES + number * COLUMN_ENTRY.itemsize
@@ -84,6 +87,16 @@ def reseal(data: bytes) -> bytes:
         struct.pack_into("<Q", raw, end + 32, checksum(index, place_seed(file_id, *INDEX_PLACE)))
     raw[end + 56 :] = struct.pack("<Q", checksum(bytes(raw[end : end + 56])))
     return bytes(raw)
+
+
+def crowding_name(plain: Path, room: int = 60) -> str:
+    """Return a name of an attachment so long that a root like that of `plain` keeps no more room than asked for.
+
+    `plain` has an empty attachment with an empty name. Pages and plans then have to be files of their own.
+    """
+    root = Root.decode((plain / root_path(1)).read_bytes())
+    used = len(replace(root, inline={}).encode()[0])
+    return "n" * (MAX_ROOT_BYTES - used - room)
 
 
 def data_files(store: Path) -> list[Path]:

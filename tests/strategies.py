@@ -152,7 +152,9 @@ def batch_rows(schema: Schema, batch: dict[str, Any]) -> list[Sample]:
     columns: dict[str, list[Any]] = {}
     for name in schema.names:
         got = batch[name]
-        columns[name] = got.to_list() if isinstance(got, ts.Ragged) else list(got) if isinstance(got, list) else got.tolist()
+        columns[name] = (
+            got.to_list() if isinstance(got, ts.Ragged) else list(got) if isinstance(got, list) else got.tolist()
+        )
     count = len(batch["sample_id"])
     return [{name: column[i] for name, column in columns.items()} for i in range(count)]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from contracts import allocates_at_most, check_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tokstore as ts
+from contracts import allocates_at_most, check_reader
 from tokstore import block as block_module
 from tokstore.block import BlockTable, cut_fixed, cut_ragged, encode_ranges, first_rows, range_dtype, range_of, spans_of
 from tokstore.errors import CorruptError
@@ -46,7 +47,7 @@ def slow_cut(lengths: list[int], target: int) -> list[int]:
 
 def slow_spans(bounds: list[int], lengths: list[int], rows: int, span: int) -> list[tuple[int, int, int, int]]:
     """Walk over blocks and samples one by one, as format.md 7.3 and 8.4 say."""
-    counts = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+    counts = [b - a for a, b in pairwise(bounds)]
     if not counts:
         return [(0, rows, 0, 0)] if rows else []
     groups: list[list[int]] = [[]]
@@ -80,17 +81,17 @@ def test_fixed_blocks_hold_whole_rows(rows: int, target: int, steps: list[int]) 
         bounds = cut_fixed(rows, target, np.array(span_ends, np.int64))
         assert bounds[0] == 0
         assert bounds[-1] == rows
-        sizes = [b - a for a, b in zip(bounds, bounds[1:], strict=False)]
+        sizes = [b - a for a, b in pairwise(bounds)]
         assert all(1 <= size <= 4 * target for size in sizes)
         assert all(size >= target for size in sizes[:-1])
-        if span_ends and max(b - a for a, b in zip([0, *span_ends], span_ends, strict=False)) <= 3 * target:
+        if span_ends and max(b - a for a, b in pairwise([0, *span_ends])) <= 3 * target:
             assert set(bounds) <= {0, *span_ends}
 
 
 def test_fixed_blocks_never_pass_the_limit() -> None:
     """A span of ten million rows without values does not make a block of ten million (format.md 11)."""
     bounds = cut_fixed(10_000_000, 65_536, np.array([10_000_000]))
-    assert max(b - a for a, b in zip(bounds, bounds[1:], strict=False)) <= 1 << 20
+    assert max(b - a for a, b in pairwise(bounds)) <= 1 << 20
 
 
 @given(LENGTHS, st.integers(1, 12), st.integers(1, 40))
@@ -160,7 +161,13 @@ def test_ranges_are_exact(dtype: Any) -> None:
 def entry(blocks: int, values: int, stored: int, rows: int, flags: int) -> Any:
     """Make the column entry that a table belongs to."""
     made = np.zeros((), COLUMN_ENTRY)
-    made["blocks"], made["values"], made["stored_bytes"], made["rows"], made["flags"] = blocks, values, stored, rows, flags
+    made["blocks"], made["values"], made["stored_bytes"], made["rows"], made["flags"] = (
+        blocks,
+        values,
+        stored,
+        rows,
+        flags,
+    )
     return made
 
 

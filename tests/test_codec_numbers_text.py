@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contracts import allocates_at_most, check_codec, check_reader, decode
 from hypothesis import given
 from hypothesis import strategies as st
-from test_codec_tokens import slow_leb128
 
+from contracts import allocates_at_most, check_codec, check_reader, decode
+from test_codec_tokens import slow_leb128
 from tokstore.codecs.contract import EncodedBlock
 from tokstore.codecs.leb128 import decode_leb128, encode_leb128
 from tokstore.codecs.numbers import NumberDecoder, NumberEncoder
 from tokstore.codecs.text import TextDecoder, TextEncoder
+from tokstore.column_types import DTYPES
 from tokstore.errors import CorruptError
 from tokstore.frames import Dictionary, compress
-from tokstore.column_types import DTYPES
 
 LIMITS = [0, 1] + [(1 << 7 * k) + d for k in range(1, 5) for d in (-1, 0, 1)] + [(1 << 35) - 1]
 
@@ -91,7 +91,15 @@ def test_both_value_forms_are_read(number: int, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(
     ("form", "data"),
-    [(2, bytes(8)), (0x20, compress(bytes(8))), (0x30, bytes(8)), (0x80, bytes(8)), (0, bytes(7)), (1, bytes(9)), (0x10, compress(bytes(1 << 24)))],
+    [
+        (2, bytes(8)),
+        (0x20, compress(bytes(8))),
+        (0x30, bytes(8)),
+        (0x80, bytes(8)),
+        (0, bytes(7)),
+        (1, bytes(9)),
+        (0x10, compress(bytes(1 << 24))),
+    ],
 )
 def test_hostile_numbers_are_refused(form: int, data: bytes) -> None:
     """Other forms and lengths, in a block of two f32."""
@@ -109,7 +117,9 @@ def test_text_round_trips(data: bytes) -> None:
     assert decode(TextDecoder(Dictionary(history)), block, len(data + history), np.uint8).tobytes() == data + history
 
 
-@pytest.mark.parametrize(("form", "data"), [(1, b"abc"), (0x20, compress(b"abc")), (0, b"ab"), (0, b"abcd"), (0x10, compress(b"ab"))])
+@pytest.mark.parametrize(
+    ("form", "data"), [(1, b"abc"), (0x20, compress(b"abc")), (0, b"ab"), (0, b"abcd"), (0x10, compress(b"ab"))]
+)
 def test_hostile_text_is_refused(form: int, data: bytes) -> None:
     """Other forms, a dictionary that is not there, other lengths, in a block of three bytes."""
     with pytest.raises(CorruptError):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from contracts import allocates_at_most, check_codec, check_reader, decode
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from contracts import allocates_at_most, check_codec, check_reader, decode
 from tokstore.codecs.contract import EncodedBlock
 from tokstore.codecs.ranked import RankTable, TokenDecoder, TokenEncoder, rank_by_octave
 from tokstore.codecs.ranking import LEVELS, choose_encoder
@@ -277,21 +278,21 @@ def test_choice_of_a_shard(level: str, count: int) -> None:
     def cost(table: RankTable) -> int:
         return len(table.encode())
 
-    encoder = choose_encoder(values, bounds, 5000, LEVELS[level], None, cost)
+    encoder = choose_encoder(values, 5000, LEVELS[level], None, cost)
     if level == "plain" or count < 65_536:
         assert encoder.table is None
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in pairwise(bounds):
         found = decode(TokenDecoder(5000, encoder.table), encoder.encode(values[a:b]), b - a, np.int32)
         assert found.tolist() == values[a:b].tolist()
     if encoder.table is not None:
-        again = choose_encoder(values, bounds, 5000, LEVELS[level], encoder.table, cost)
+        again = choose_encoder(values, 5000, LEVELS[level], encoder.table, cost)
         assert again.table is encoder.table
 
 
 def test_table_keeps_the_most_frequent_ids() -> None:
     """Of more ids than a table may have the rare ones are left out, and still decode."""
     values = np.concatenate([np.arange(MAX_RANKS + 5000, dtype=np.uint32), np.full(10, 2**32 - 1, np.uint32)])
-    encoder = choose_encoder(values, [0, len(values)], 1 << 32, LEVELS["fast"], None, lambda table: 0)
+    encoder = choose_encoder(values, 1 << 32, LEVELS["fast"], None, lambda table: 0)
     if encoder.table is not None:
         assert len(encoder.table) == MAX_RANKS
         assert 2**32 - 1 in encoder.table.ids[:2]

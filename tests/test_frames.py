@@ -7,10 +7,10 @@ import threading
 
 import pytest
 import zstandard
-from contracts import allocates_at_most, check_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts import allocates_at_most, check_reader
 from tokstore.errors import CorruptError
 from tokstore.frames import Dictionary, compress, decompress
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from contracts import allocates_at_most, check_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts import allocates_at_most, check_reader
 from tokstore.errors import CorruptError
 from tokstore.packed import PackedReader, decode_packed, encode_packed
 
@@ -17,7 +18,9 @@ I64 = st.integers(-(2**63), 2**63 - 1)
 ARRAYS = st.one_of(
     st.lists(I64, max_size=40),
     st.lists(st.integers(0, 300), max_size=40),
-    st.builds(lambda a, d, n: [a + d * i for i in range(n)], st.integers(-100, 2**40), st.integers(-9, 9), st.integers(0, 40)),
+    st.builds(
+        lambda a, d, n: [a + d * i for i in range(n)], st.integers(-100, 2**40), st.integers(-9, 9), st.integers(0, 40)
+    ),
     st.lists(st.sampled_from([-(2**63), 2**63 - 1, 0, -1, 1]), max_size=10),
 )
 
@@ -38,7 +41,7 @@ def slow_decode(data: bytes, count: int) -> list[int]:
 
 def slow_size(values: list[int]) -> int:
     """Return the size of the smallest packed array of some values."""
-    steps = [(b - a + 2**63) % 2**64 - 2**63 for a, b in zip(values, values[1:], strict=False)]
+    steps = [(b - a + 2**63) % 2**64 - 2**63 for a, b in pairwise(values)]
     deltas = [2 * d if d >= 0 else -2 * d - 1 for d in steps]
 
     def width(items: list[int]) -> int:

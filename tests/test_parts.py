@@ -7,12 +7,12 @@ from tempfile import TemporaryDirectory
 from unittest import mock
 
 import pytest
-from contracts import check_reader
-from files import data_files, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokstore as ts
+from contracts import check_reader
+from files import data_files, tree
 from tokstore.growth import Part
 from tokstore.manifest import root_path
 from tokstore.parts import part_path, staged_parts
@@ -122,7 +122,7 @@ def test_a_part_without_samples_is_not_staged(store: Path) -> None:
     """Nothing written, or an exception: nothing staged."""
     with ts.writer(store, part="a"):
         pass
-    with pytest.raises(KeyboardInterrupt), ts.writer(store, part="b", shard_tokens=1) as writer:
+    with pytest.raises(KeyboardInterrupt), ts.writer(store, part="b", shard_tokens=1) as writer:  # noqa: PT012
         writer.append(t=[1], s=1.0)
         raise KeyboardInterrupt
     assert staged_parts(LocalStorage(store)) == []

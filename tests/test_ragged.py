@@ -88,7 +88,9 @@ def test_rows_outside_are_refused() -> None:
 
 def test_repr_is_short() -> None:
     """Three rows are shown, and the dtype."""
-    assert repr(Ragged(np.array([1, 2, 3], np.int32), [1, 0, 1, 1])) == "Ragged(4 rows, 3 values, int32: [1], [], [2], …)"
+    assert (
+        repr(Ragged(np.array([1, 2, 3], np.int32), [1, 0, 1, 1])) == "Ragged(4 rows, 3 values, int32: [1], [], [2], …)"
+    )
 
 
 def test_rows_are_views_and_empty_ones_too() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contracts import check_reader
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import column_types, schemas
 
 import tokstore as ts
+from contracts import check_reader
+from strategies import column_types, schemas
 from tokstore.errors import ColumnError, CorruptError
 from tokstore.schema import Column, Schema
 from tokstore.wire import decode_metadata, encode_metadata

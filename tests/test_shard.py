@@ -11,17 +11,16 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from contracts import allocates_at_most
-from files import FILE_ID, SAMPLES, SCHEMA, MemoryStorage, read_all, read_bytes, reseal, write_file, write_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tokstore as ts
+from contracts import allocates_at_most
+from files import FILE_ID, SAMPLES, SCHEMA, MemoryStorage, read_all, read_bytes, reseal, write_file, write_samples
 from tokstore.format import COLUMN_ENTRY, FOOTER_BYTES, HEADER_BYTES, Footer
 
 TINY = ts.Schema(t=ts.Tokens(300, optional=True))
 TINY_SAMPLES: list[dict[str, Any]] = [{"t": [1, 2, 3]}, {"t": []}, {"t": None}, {"t": [299]}]
-
 
 
 def write_tiny(path: Path, *, zstd: bool = True) -> bytes:
@@ -189,7 +188,9 @@ def test_block_of_another_file_is_found(tmp_path: Path) -> None:
     """The same block in a file with another id has another checksum."""
     one = write_samples(tmp_path / "a.tok", TINY, TINY_SAMPLES, level="plain").read_bytes()
     two = write_samples(tmp_path / "b.tok", TINY, [{"t": [9, 9, 9]}, *TINY_SAMPLES[1:]], level="plain").read_bytes()
-    (tmp_path / "b.tok").write_bytes(two[:HEADER_BYTES] + one[HEADER_BYTES : HEADER_BYTES + 8] + two[HEADER_BYTES + 8 :])
+    (tmp_path / "b.tok").write_bytes(
+        two[:HEADER_BYTES] + one[HEADER_BYTES : HEADER_BYTES + 8] + two[HEADER_BYTES + 8 :]
+    )
     with pytest.raises(ts.ChecksumError):
         ts.open(tmp_path / "b.tok")[0]
 

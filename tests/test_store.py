@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import Sample, as_batch, batch_rows, delivered, plain, same_sample, samples, schemas, small_blocks
 
 import tokstore as ts
+from strategies import Sample, as_batch, batch_rows, delivered, plain, same_sample, samples, schemas, small_blocks
 from tokstore.schema import Schema
 from tokstore.tokenizer import BYTES
 
@@ -103,7 +103,7 @@ def check_tokens(store: ts.Store, model: list[Sample], data: st.DataObject) -> N
 @SLOW
 @given(schemas(), st.data())
 def test_any_store_round_trips(schema: Schema, data: st.DataObject) -> None:
-    """Any schema, samples in several batches and forms, several shards, several versions, small blocks and cut samples."""
+    """Any schema, samples in several batches and forms, several shards and versions, small blocks and cut samples."""
     level = data.draw(st.sampled_from(["plain", "fast", "default", "small"]))
     shard_tokens = data.draw(st.sampled_from([1, 7, 50, 1 << 27]))
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
@@ -161,7 +161,9 @@ def test_any_single_file_round_trips(schema: Schema, data: st.DataObject) -> Non
 
 def test_batches_of_scan_can_be_written_again(tmp_path: Path) -> None:
     """What `scan` yields is what `extend` takes, missing values included; floats become NaN where they are missing."""
-    schema = ts.Schema(t=ts.Tokens(9), s=ts.Score(optional=True), n=ts.Label(4, optional=True), u=ts.Text(optional=True))
+    schema = ts.Schema(
+        t=ts.Tokens(9), s=ts.Score(optional=True), n=ts.Label(4, optional=True), u=ts.Text(optional=True)
+    )
     with ts.create(tmp_path / "a", schema) as w:
         w.extend(t=[[1], [2, 3], []], s=[1.0, None, 2.0], n=[3, None, 0], u=["x", None, ""])
     first = ts.open(tmp_path / "a")
@@ -227,7 +229,11 @@ def test_part_of_a_sample_reads_only_its_blocks(tmp_path: Path) -> None:
 def test_types_out(tmp_path: Path) -> None:
     """int32 for tokens, int64 above 2**31 ids and for labels, masked where missing; arrays are owned and writable."""
     schema = ts.Schema(
-        t=ts.Tokens(1 << 31), b=ts.Tokens((1 << 31) + 1), n=ts.Label(2), o=ts.Label(optional=True), h=ts.Score("float16")
+        t=ts.Tokens(1 << 31),
+        b=ts.Tokens((1 << 31) + 1),
+        n=ts.Label(2),
+        o=ts.Label(optional=True),
+        h=ts.Score("float16"),
     )
     with ts.create(tmp_path / "s", schema) as w:
         w.extend(t=[[1, 2], [3]], b=[[1], [2]], n=[0, 1], o=[None, -5], h=[1.5, -0.0])

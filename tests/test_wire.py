@@ -8,15 +8,19 @@ from typing import Any
 
 import msgpack
 import pytest
-from contracts import check_reader
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts import check_reader
 from tokstore.errors import CorruptError
 from tokstore.wire import checksum, decode_metadata, digest, encode_metadata, json_checksum, place_seed
 
 SCALARS = st.one_of(
-    st.integers(-(2**63), 2**64 - 1), st.booleans(), st.floats(allow_nan=False), st.text(max_size=40), st.binary(max_size=300)
+    st.integers(-(2**63), 2**64 - 1),
+    st.booleans(),
+    st.floats(allow_nan=False),
+    st.text(max_size=40),
+    st.binary(max_size=300),
 )
 
 
@@ -115,7 +119,9 @@ def test_metadata_keys_known_and_not() -> None:
         decode_metadata(encode_metadata([1]), frozenset({1}))
 
 
-@pytest.mark.parametrize("value", [{"a": 1}, {-1: 1}, {True: 1}, None, [None], [[[[[[1]]]]]], {1: {1: {1: {1: {1: {}}}}}}])
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, {-1: 1}, {True: 1}, None, [None], [[[[[[1]]]]]], {1: {1: {1: {1: {1: {}}}}}}]
+)
 def test_metadata_is_not_written_in_other_forms(value: Any) -> None:
     """A writer cannot make what a reader has to refuse."""
     with pytest.raises((TypeError, ValueError)):

@@ -183,11 +183,16 @@ def _rows(facts: dict[str, Any]) -> tuple[str, list[list[str]]]:
                 count_text(one.get("values", 0)),
                 bytes_text(one.get("block_bytes", 0)),
                 "" if bits is None else f"{bits:.2f}",
-                "" if low is None else f"{low:.6g} … {high:.6g}" if not isinstance(low, str) else f"{low} … {high}",
+                "" if low is None else f"{_number_text(low)} … {_number_text(high)}",
                 count_text(one["missing"]) if one.get("missing") else "",
             ]
         )
     return heading, rows
+
+
+def _number_text(value: float | str) -> str:
+    """Return an end of a range; infinities come as words."""
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def version_text(path: str, facts: dict[str, Any]) -> str:

@@ -15,11 +15,11 @@ from tokstore.errors import CorruptError
 from tokstore.forking import renew_after_fork
 from tokstore.wire import zstd_content_bytes
 
-__all__ = ["Dictionary", "compress", "decompress"]
+__all__ = ["TRAINED_MAGIC", "Dictionary", "compress", "decompress"]
 
 _KEPT = 8
 _WINDOW_LOG_MIN = 10
-_TRAINED_MAGIC = bytes.fromhex("37a430ec")
+TRAINED_MAGIC = bytes.fromhex("37a430ec")
 
 
 class Dictionary:
@@ -29,7 +29,7 @@ class Dictionary:
     """
 
     def __init__(self, content: bytes) -> None:
-        if content[:4] == _TRAINED_MAGIC:
+        if content[:4] == TRAINED_MAGIC:
             raise CorruptError("a raw-content dictionary begins like a trained one", rule="format.md 2.5")
         self.content = content
         self._for_reading = zstandard.ZstdCompressionDict(content, dict_type=zstandard.DICT_TYPE_RAWCONTENT)

@@ -206,7 +206,7 @@ class Part:
             2: self.base_version,
             3: new.page.encode(new.schema),
             4: new.plan.encode(),
-            5: {one: {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans} for one, t in sorted(totals.items())},
+            5: {one: _counts(t) for one, t in sorted(totals.items())},
             6: new.schema.records(),
             7: b"".join(new.objects),
         }
@@ -225,11 +225,25 @@ class Part:
         schema = Schema.from_records(raw[6])
         page = Page.decode(raw[3], schema)
         plan = Plan.decode(raw[4], page.shards)
+        totals = _add_totals({}, NewShards(page, plan, schema), {column.column_id for column in schema.columns})
+        if {one: _counts(t) for one, t in totals.items()} != {one: _said(t) for one, t in raw[5].items()}:
+            raise CorruptError("the totals of a part are not those of its page", rule="format.md 8.6")
         known = dict(zip(page.objects, page.object_bytes.tolist(), strict=True))
         names = [raw[7][i : i + 32] for i in range(0, len(raw[7]), 32)]
         if any(name not in known for name in names):
             raise CorruptError("a part brings an object that none of its files names", rule="format.md 8.6")
         return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}))
+
+
+def _counts(t: ColumnTotals) -> dict[int, int]:
+    """Return the numbers of the totals of a column by their keys (format.md 8.1)."""
+    return {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
+
+
+def _said(given: object) -> dict[int, int]:
+    """Return the numbers of totals in a part."""
+    t = fields(given, {1: int, 2: int, 3: bytes, 4: int, 5: int}, (3,), "the totals of a column", "format.md 8.6")
+    return {key: t[key] for key in (1, 2, 4, 5)}
 
 
 def join_new(each: Sequence[NewShards]) -> NewShards:

@@ -286,4 +286,3 @@ class Page:
 def _numbers(held: Sequence[Any], name: str) -> Ints:
     """Return one field of column facts per shard, zero where the column is absent."""
     return np.array([0 if one is None else getattr(one, name) for one in held], np.int64)
-

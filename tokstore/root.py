@@ -321,7 +321,7 @@ def _check_records(pages: NDArray[Any]) -> None:
     if without["deleted"].any() or without["deletion_bytes"].any() or any(without["deletion_digest"].tobytes()):
         raise CorruptError("a page record has half a deletion", rule="format.md 8.2")
     if (p["deleted"] > samples).any() or (p["values"] >= np.uint64(1 << 63)).any():
-        raise CorruptError("a page record has more deleted samples than samples, or absurd values", rule="format.md 8.2")
+        raise CorruptError("a page record has more deleted samples than samples, or lies", rule="format.md 8.2")
 
 
 def _exactly(value: object, nbytes: int) -> bytes:

@@ -179,9 +179,10 @@ class DataFile:
         if (named >= np.where(flags & FLAG_OBJECT, len(self.objects), 1)).any():
             raise CorruptError("a column entry has an object that it cannot have", rule="format.md 4.7")
         without = e[(flags & (FLAG_RAGGED | FLAG_OPTIONAL)) == 0]
-        if any(without[f"rows_{name}"].any() for name in ("offset", "bytes", "content_bytes", "checksum")) or (
-            without["flags"] & FLAG_ROWS_ZSTD
-        ).any():
+        if (
+            any(without[f"rows_{name}"].any() for name in ("offset", "bytes", "content_bytes", "checksum"))
+            or (without["flags"] & FLAG_ROWS_ZSTD).any()
+        ):
             raise CorruptError("a column that needs none has a rows section", rule="format.md 4.7")
 
     def _check_metadata(self) -> None:
@@ -308,9 +309,7 @@ class DataFile:
         flags, rows = int(entry["flags"]), int(entry["rows"])
         if not flags & (FLAG_RAGGED | FLAG_OPTIONAL):
             return Rows(None, None)
-        reader = PackedReader(
-            self._section(entry, "rows", ROWS_BLOCK, FLAG_ROWS_ZSTD), "rows section", "format.md 4.4"
-        )
+        reader = PackedReader(self._section(entry, "rows", ROWS_BLOCK, FLAG_ROWS_ZSTD), "rows section", "format.md 4.4")
         starts = valid = None
         if flags & FLAG_RAGGED:
             lengths = reader.packed(rows, "lengths", 0, int(entry["values"]))

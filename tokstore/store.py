@@ -145,7 +145,7 @@ class Store(View):
         name = column or self.token_column
         value = self.take([position], [name])[name]
         if not isinstance(self.schema[name], Tokens):
-            return str(value[0])
+            return "" if value[0] is None else str(value[0])
         if self._text_decoder is None:
             self._text_decoder = TextDecoder.of_store(self.attachments, self.metadata, self.path)
         return self._text_decoder.decode(value[0])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.errors import MissingFileError, UnsupportedError
+from tokstore.errors import CorruptError, MissingFileError, UnsupportedError
 
 __all__ = ["TOKENIZER_FILE", "TextDecoder"]
 
@@ -34,7 +34,10 @@ class TextDecoder:
                 raise UnsupportedError(
                     "the tokenizer of the store needs the tokenizers library", hint="pip install 'tokstore[tokenize]'"
                 ) from error
-            self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+            try:
+                self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+            except Exception as error:  # the library raises no narrower class
+                raise CorruptError(f"{TOKENIZER_FILE} is no tokenizer: {error}", rule="registry.md 6") from error
 
     def decode(self, ids: NDArray[Any]) -> str:
         """Return the text of one sample; special tokens are shown."""

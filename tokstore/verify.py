@@ -85,9 +85,10 @@ class _Walk:
         for number in range(len(self.root.pages)):
             self.sums.is_whole &= guard(self.page, number)
         for name, (wanted, nbytes, _) in self.root.attachments.items():
-            if not self.is_alone:
-                self.sums.is_whole &= self.object(wanted, nbytes)
-            guard(self.store.attachments.__getitem__, name, path=path)
+            is_there = self.is_alone or self.object(wanted, nbytes)
+            self.sums.is_whole &= is_there
+            if is_there:
+                guard(self.store.attachments.__getitem__, name, path=path)
         if self.is_alone:
             return
         if self.sums.is_whole:

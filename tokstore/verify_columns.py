@@ -122,9 +122,9 @@ class _Check:
             self._made.update(lengths.astype("<u8").tobytes())
         if int(self.entry["flags"]) & FLAG_OPTIONAL and rows.valid is not None:
             self._made.update(pack_bits(rows.valid))
-            gone = (
-                np.bincount(self._block_of_row()[~rows.valid], minlength=len(table.values)) if len(table.values) else []
-            )
+            gone = np.zeros(0, np.int64)
+            if len(table.values):
+                gone = np.bincount(self._block_of_row()[~rows.valid], minlength=len(table.values))
             if table.missing is not None and not np.array_equal(gone, table.missing):
                 self._fail("missing counts are wrong", "format.md 4.5")
         if self._made.digest() != self.entry["values_digest"].tobytes():

@@ -7,7 +7,7 @@ page records with their pages, and the root with the sums of all pages.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -66,10 +66,7 @@ class Sums:
             one, before = column.column_id, self.columns.get(column.column_id, ColumnTotals())
             p = page.columns.get(one)
             if p is None:
-                samples = int(page.samples.sum())
-                self.columns[one] = ColumnTotals(
-                    before.values, before.stored_bytes, None, before.missing + samples, before.nans
-                )
+                self.columns[one] = replace(before, missing=before.missing + int(page.samples.sum()))
                 continue
             self.columns[one] = ColumnTotals(
                 before.values + int(p.values.sum()),
@@ -250,9 +247,9 @@ def check_root(root: Root, sums: Sums, path: str) -> None:
             if getattr(one, name) != getattr(total, name):
                 wrong = f"{getattr(one, name)} {name.replace('_', ' ')}, the pages add up to {getattr(total, name)}"
         is_known = column.column_id not in sums.unknown and not isinstance(column.type, UnknownType)
-        if one.span is not None and is_known:
-            if not same_range(one.span, sums.spans.get(column.column_id), column.type):
-                wrong = "a range that is not that of its values"
+        span = sums.spans.get(column.column_id)
+        if one.span is not None and is_known and not same_range(one.span, span, column.type):
+            wrong = "a range that is not that of its values"
         if wrong is not None:
             raise CorruptError(f"the totals of column {column.name!r} say {wrong}", path=path, rule="format.md 8.1")
     _check_ids(sums, path)

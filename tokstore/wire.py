@@ -123,9 +123,7 @@ def decode_metadata(data: bytes | memoryview, known: frozenset[int] | None = Non
     return value
 
 
-def fields(
-    value: object, kinds: Mapping[int, type], optional: Collection[int], what: str, rule: str
-) -> dict[int, Any]:
+def fields(value: object, kinds: Mapping[int, type], optional: Collection[int], what: str, rule: str) -> dict[int, Any]:
     """Check a map with named keys: which are there, and the kind of what they hold (format.md 2.4).
 
     Args:
@@ -140,17 +138,18 @@ def fields(
     """
     if not isinstance(value, dict):
         raise CorruptError(f"{what} is no map", rule=rule)
-    for key, item in value.items():
+    given: dict[int, Any] = value
+    for key, item in given.items():
         kind = kinds.get(key)
         if kind is None:
             if key < _KNOWN_KEYS_END:
                 raise CorruptError(f"{what} has the unknown key {key}", rule="format.md 2.4")
-        elif type(item) is not kind or (kind is int and item < 0):
+        elif type(item) is not kind or (type(item) is int and item < 0):
             raise CorruptError(f"{what} has a value of another kind in key {key}", rule=rule)
-    lacking = [key for key in kinds if key not in value and key not in optional]
+    lacking = [key for key in kinds if key not in given and key not in optional]
     if lacking:
         raise CorruptError(f"{what} lacks key {lacking[0]}", rule=rule)
-    return {key: item for key, item in value.items() if key in kinds}
+    return {key: item for key, item in given.items() if key in kinds}
 
 
 def _pairs(pairs: list[tuple[object, object]]) -> dict[object, object]:

@@ -53,19 +53,25 @@ def decode_leb128(coded: bytes | memoryview, count: int) -> NDArray[np.int64]:
     ends = np.flatnonzero(last)
     if ends.size != count or (raw.size and not last[-1]):
         raise CorruptError(f"LEB128 bytes hold {ends.size} codes, not {count}", rule="codecs.md 2.2")
+    out = raw.take(ends).astype(np.int64)
     if count == raw.size:
-        return raw.astype(np.int64)
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
-    sizes = ends - starts
-    out = (raw[starts] & 127).astype(np.int64)
-    longest = int(sizes.max())
-    if longest >= _MAX_BYTES:
-        raise CorruptError(f"a LEB128 code has {longest + 1} bytes", rule="codecs.md 2.2")
-    if bool(((raw[ends] == 0) & (sizes > 0)).any()):
+        return out
+    # Backwards from the last byte of every code: each step adds the byte before it to those codes that have one. A
+    # zero in front lets the first code look back; it is below 128, so that it ends the code like any other last byte.
+    padded = np.concatenate([np.zeros(_MAX_BYTES, np.uint8), raw])
+    before = padded[_MAX_BYTES - 1 :].take(ends)
+    longer = before >= 128
+    if bool((longer & (out == 0)).any()):
         raise CorruptError("a LEB128 code is not in its shortest form", rule="codecs.md 2.2")
-    for k in range(1, longest + 1):
-        has = np.flatnonzero(sizes >= k) if k > 1 else sizes > 0
-        out[has] |= (raw[starts[has] + k] & 127).astype(np.int64) << (7 * k)
+    # Almost all codes of text have one or two bytes, so the first step is made for all of them at once.
+    out = np.where(longer, out << 7 | before & 127, out)
+    where = np.flatnonzero(longer)
+    for back in range(2, _MAX_BYTES + 1):
+        before = padded[_MAX_BYTES - back :].take(ends[where])
+        where = where[before >= 128]
+        if not where.size:
+            return out
+        if back == _MAX_BYTES:
+            raise CorruptError(f"a LEB128 code has more than {_MAX_BYTES} bytes", rule="codecs.md 2.2")
+        out[where] = out[where] << 7 | before[before >= 128] & 127
     return out

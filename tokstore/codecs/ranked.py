@@ -187,13 +187,15 @@ class TokenDecoder:
 
     def __init__(self, vocab_size: int, table: RankTable | None) -> None:
         self._vocab_size, self._table = vocab_size, table
-        self._ids = self._wide = None
+        self._ids: NDArray[Any] | None = None
+        self._wide: NDArray[Any] | None = None
         self._entries = 0
         if table is not None:
-            self._wide = table.ids
+            dtype = np.int32 if vocab_size <= 1 << 31 else np.int64
+            self._wide = table.ids.astype(dtype)
             # An item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before
             # or replaced.
-            padded = np.zeros(1 << 16, np.int32 if vocab_size <= 1 << 31 else np.int64)
+            padded = np.zeros(1 << 16, dtype)
             self._entries = min(len(table.ids), _ESCAPE)
             padded[: self._entries] = table.ids[:_ESCAPE]
             self._ids = padded
@@ -256,9 +258,8 @@ class TokenDecoder:
         table = self._wide
         if table is None:
             raise CorruptError("a block holds ranks, but its column has no rank table", rule="codecs.md 2.2")
-        largest = int(codes.max())
-        if largest < len(table):
-            np.copyto(out, table.take(codes), casting="same_kind")
+        if int(codes.max()) < len(table) and table.dtype == out.dtype:
+            table.take(codes, out=out, mode="wrap")
             return
         ids = np.where(codes < len(table), table.take(codes, mode="clip"), codes - len(table))
         self._check_ids(ids)

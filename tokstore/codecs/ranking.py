@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from tokstore.codecs.ranked import RankTable, TokenEncoder, rank_by_octave
 from tokstore.format import MAX_RANKS
+from tokstore.frames import TRAINED_MAGIC
 
 __all__ = ["LEVELS", "Level", "choose_encoder"]
 
 _SMALLEST_TABLED = 65_536
-_SAMPLE_BLOCKS = 16
+_SAMPLES = 24
+_WINDOW = 16_384
+_GOLDEN = 0.6180339887
 _MUST_SAVE = 0.02
 _STRETCH_BYTES = 8192
 _DENSE_VOCAB = 1 << 24
@@ -48,7 +51,6 @@ LEVELS: dict[str, Level] = {
 
 def choose_encoder(
     values: Ids,
-    bounds: Sequence[int],
     vocab_size: int,
     level: Level,
     current: RankTable | None,
@@ -58,7 +60,6 @@ def choose_encoder(
 
     Args:
         values: All ids of the shard.
-        bounds: Block boundaries in `values`, first 0, last ``len(values)``.
         vocab_size: Ids are below it.
         level: What the writer is asked for.
         current: The store's current table, if there is one.
@@ -72,38 +73,67 @@ def choose_encoder(
         return TokenEncoder(vocab_size, table, leb128=level.leb128 and table is not None, zstd_level=level.zstd)
 
     plain = encoder(None)
-    if not level.ranked or not len(values):
+    count = len(values)
+    if not level.ranked or not count:
         return plain
-    sample = _sample(values, bounds)
-    scale = len(values) / sum(len(block) for block in sample)
-
-    def cost(candidate: TokenEncoder) -> float:
-        return scale * sum(len(candidate.encode(block).data) for block in sample)
-
-    shared = encoder(current) if current is not None else None
-    if len(values) < _SMALLEST_TABLED:
-        return shared if shared is not None and cost(shared) < cost(plain) else plain
+    if count < _SMALLEST_TABLED:
+        if current is None:
+            return plain
+        both = [plain, encoder(current)]
+        return min(both, key=lambda one: _rate(one, [values]))
     own = encoder(RankTable(_rank(values, vocab_size)))
-    candidates = [own, plain]
-    if level.dictionary_bytes:
-        total = 2 * len(values) if not level.leb128 else scale * sum(len(own.code(block)[0]) for block in sample)
-        # A dictionary above an eighth of the shard only moves bytes from the blocks into the object.
-        sizes = sorted({min(size, int(total) // 8) for size in level.dictionary_bytes})
-        candidates += [encoder(_with_dictionary(own, values, size)) for size in sizes if size >= _STRETCH_BYTES]
-    costs = [cost(one) + (object_bytes(one.table) if one.table else 0) for one in candidates]
+    first = values[:_WINDOW]
+    coded_bytes = count * len(own.code(first)[0]) / len(first)
+    # A dictionary above an eighth of the shard only moves bytes from the blocks into the object.
+    stretches = sorted({int(min(size, coded_bytes / 8)) // _STRETCH_BYTES for size in level.dictionary_bytes} - {0})
+    made = [_with_dictionary(own, values, number) for number in stretches]
+    windows = _windows(values, [(number, covered) for number, (_, covered) in zip(stretches, made, strict=True)])
+    candidates = [(own, 0), (plain, 0), *((encoder(table), covered) for table, covered in made)]
+    # What lies in the dictionary itself costs next to nothing; the windows lie beside it and stand for all the rest.
+    costs = [
+        (count - covered) * _rate(one, windows) + (object_bytes(one.table) if one.table else 0)
+        for one, covered in candidates
+    ]
     best = int(np.argmin(costs))
-    if shared is not None and cost(shared) <= costs[best] / (1 - _MUST_SAVE):
-        return shared
-    return candidates[best]
+    if current is not None:
+        shared = encoder(current)
+        if count * _rate(shared, windows) * (1 - _MUST_SAVE) <= costs[best]:
+            return shared
+    return candidates[best][0]
 
 
-def _sample(values: Ids, bounds: Sequence[int]) -> list[Ids]:
-    """Return evenly spaced blocks of the shard."""
-    blocks = len(bounds) - 1
-    # From the middle of equal parts: the ends of a shard are where the stretches of a dictionary begin and end.
-    count = min(blocks, _SAMPLE_BLOCKS)
-    chosen = [(2 * i + 1) * blocks // (2 * count) for i in range(count)]
-    return [values[bounds[b] : bounds[b + 1]] for b in chosen]
+def _rate(encoder: TokenEncoder, windows: Sequence[Ids]) -> float:
+    """Return the encoded bytes per value."""
+    return sum(len(encoder.encode(window).data) for window in windows) / sum(len(window) for window in windows)
+
+
+def _windows(values: Ids, grids: Sequence[tuple[int, int]]) -> list[Ids]:
+    """Return pieces of the shard that lie beside the stretches of all dictionaries.
+
+    They are taken in golden steps, which no regular pattern of the data or of the stretches can follow.
+
+    Args:
+        values: All ids of the shard.
+        grids: For every dictionary how many stretches it has and how many values they hold, ascending.
+    """
+    count = len(values)
+    parts, held = grids[-1] if grids else (_SAMPLES, 0)
+    spacing = count / parts
+    width = min(_WINDOW, max(1, int((spacing - held / parts) * 3 / 4)))
+    # In the middle of what lies between two stretches of the finest grid.
+    offset = (spacing + held / parts - width) / 2
+    found: list[Ids] = []
+    for step in range(4 * _SAMPLES):
+        start = int(int(parts * (step * _GOLDEN % 1)) * spacing + offset)
+        if len(found) < _SAMPLES and not any(_overlaps(start, width, count / n, h / n) for n, h in grids[:-1]):
+            found.append(values[start : start + width])
+    return found or [values[:width]]
+
+
+def _overlaps(start: int, width: int, spacing: float, held: float) -> bool:
+    """Tell whether a window shares values with a stretch, of which one of `held` values begins every `spacing`."""
+    past = start % spacing
+    return past < held or past + width > spacing
 
 
 def _rank(values: Ids, vocab_size: int) -> NDArray[np.int64]:
@@ -122,15 +152,17 @@ def _rank(values: Ids, vocab_size: int) -> NDArray[np.int64]:
     return rank_by_octave(counts, ids)[:MAX_RANKS]
 
 
-def _with_dictionary(own: TokenEncoder, values: Ids, nbytes: int) -> RankTable:
-    """Return the table with a dictionary of evenly spaced stretches of the coded bytes."""
-    stretches = nbytes // _STRETCH_BYTES
-    length = _STRETCH_BYTES  # in values; each has at least one byte, and what is too long is cut
-    starts = np.linspace(0, max(0, len(values) - length), stretches).astype(np.int64).tolist()
-    # Even cuts, so that u16 ranks in the dictionary stay aligned to those of the blocks.
-    content = b"".join(own.code(values[start : start + length])[0][:_STRETCH_BYTES] for start in starts)
+def _with_dictionary(own: TokenEncoder, values: Ids, stretches: int) -> tuple[RankTable, int]:
+    """Return the table with a dictionary of evenly spaced stretches, and how many values they hold."""
     if own.table is None:
         raise ValueError("a dictionary belongs to a rank table (codecs.md 2.3)")
-    if content[:4] == bytes.fromhex("37a430ec"):
-        content = content[2:]
-    return RankTable(own.table.ids, content)
+    starts = (np.arange(stretches) * len(values) // stretches).tolist()
+    parts, covered = [], 0.0
+    for start in starts:
+        piece = values[start : start + _STRETCH_BYTES]  # each value has at least one byte, and what is too long is cut
+        coded = own.code(piece)[0]
+        # An even cut, so that u16 ranks in the dictionary stay aligned to those of the blocks.
+        parts.append(coded[:_STRETCH_BYTES])
+        covered += len(piece) * min(1.0, _STRETCH_BYTES / len(coded))
+    content = b"".join(parts)
+    return RankTable(own.table.ids, content[2:] if content[:4] == TRAINED_MAGIC else content), int(covered)
