@@ -30,6 +30,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch, target: int = 8) -> None:
     for kind in (ts.Tokens, ts.Score, ts.Label, ts.Text):
         monkeypatch.setattr(kind, "block_target", target)
     monkeypatch.setattr("tokstore.block.SPAN_VALUES", 3 * target)
+    monkeypatch.setattr("os.fsync", lambda handle: None)  # hundreds of stores a test, and no power is cut
 
 
 def label_types() -> st.SearchStrategy[ts.Label]:

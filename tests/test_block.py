@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tokstore as ts
@@ -67,6 +67,8 @@ def slow_spans(bounds: list[int], lengths: list[int], rows: int, span: int) -> l
     return found
 
 
+@example([1, 8, 1], 4)
+@example([1, 9, 1], 4)
 @given(LENGTHS, st.integers(1, 12))
 def test_ragged_blocks_are_cut_as_the_page_says(lengths: list[int], target: int) -> None:
     """Blocks end at sample ends at or past the target; only samples above twice the target are cut."""

@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,27 @@ def test_fork_while_threads_read(tmp_path: Path) -> None:
         stop.set()
         for one in threads:
             one.join()
+
+
+def test_locks_that_are_held_at_a_fork(tmp_path: Path) -> None:
+    """A child does not inherit the locks that another thread of its parent holds at that moment."""
+    rows = [[i % 1000] * 700 for i in range(200)]
+    store = write(tmp_path / "s", rows, shard_tokens=30_000)
+    take_and_compare(store, rows)
+    version = store._version
+    kept = [one for one in vars(version).values() if hasattr(one, "_lock")]
+    assert len(kept) >= 5
+    locks = [one._lock for one in [store, store.storage, *kept]]  # type: ignore[attr-defined]
+    child = FORK.Process(target=take_and_compare, args=(store, rows))
+    with ExitStack() as held:
+        for lock in locks:
+            held.enter_context(lock)
+        child.start()
+    child.join(60)
+    if child.exitcode is None:
+        child.kill()
+    assert child.exitcode == 0
+    take_and_compare(store, rows)
 
 
 def test_pickles_are_small_and_keep_what_they_are(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import random
 import resource
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -88,7 +89,7 @@ def test_killed_writers_lose_nothing_and_show_nothing(tmp_path: Path) -> None:
                     w.extend(t=[[number]] * BATCH)
                 report(writer, number)
 
-        told = kill_at_random(*spawn(work), rng.uniform(0, 3 * typical))
+        told = kill_at_random(*spawn(work), rng.uniform(0, min(3 * typical, 0.025)))
         store = ts.open(path)
         assert len(store) >= BATCH * len(expected), "a committed version was lost"
         found = [row[0] for row in store.take(range(BATCH * len(expected), len(store)))["t"].to_list()]
@@ -123,7 +124,7 @@ def test_killed_creators_leave_a_store_or_none(tmp_path: Path) -> None:
             report(writer, 1)
             time.sleep(60)
 
-        told = kill_at_random(*spawn(work), rng.uniform(0, 2 * typical))
+        told = kill_at_random(*spawn(work), rng.uniform(0, min(2 * typical, 0.05)))
         try:
             store = ts.open(path)
         except ts.NotAStoreError:
@@ -193,8 +194,9 @@ def faults(fatal: int, error: BaseException, *, after: bool) -> Iterator[Faults]
     with ExitStack() as patches:
         write = _method(found.wrap(storage_module.FileSink.write))
         patches.enter_context(mock.patch.object(storage_module.FileSink, "write", write))
-        for name in ("fsync", "link", "replace"):
-            patches.enter_context(mock.patch.object(os, name, found.wrap(getattr(os, name))))
+        # Nothing is really synced: no power is cut here, and disks are slow.
+        for name, real in (("fsync", lambda handle: None), ("link", os.link), ("replace", os.replace)):
+            patches.enter_context(mock.patch.object(os, name, found.wrap(real)))
         yield found
 
 
@@ -211,10 +213,13 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 
 @pytest.mark.parametrize(("error", "after"), [("full disk", False), ("Ctrl-C", True)])
 @pytest.mark.parametrize("what", ["append", "create", "part", "file"])
-def test_failure_at_every_operation(what: str, error: str, after: bool, tmp_path: Path) -> None:
+def test_failure_at_every_operation(
+    what: str, error: str, after: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whichever operation fails: the old version or the whole new one, no half file, and the next attempt works."""
     rows = [[1], [2]]
-    outcomes = set()
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    outcomes: Counter[tuple[bool, bool]] = Counter()
     for fatal in range(1, 200):
         path = tmp_path / f"{fatal}" / ("x.tok" if what == "file" else "s")
         path.parent.mkdir()
@@ -244,7 +249,7 @@ def test_failure_at_every_operation(what: str, error: str, after: bool, tmp_path
             break
         assert not list(path.parent.rglob("*.tmp")), f"a half file is left after operation {fatal}"
         is_there = _is_there(what, path)
-        outcomes.add((failed, is_there))
+        outcomes[failed, is_there] += 1
         if not failed:
             assert is_there, f"operation {fatal}: no error, and nothing was written"
         if not is_there:
@@ -254,7 +259,10 @@ def test_failure_at_every_operation(what: str, error: str, after: bool, tmp_path
         assert len(data_files(path)) >= before
     else:
         pytest.fail("the operations never end")
-    assert (True, False) in outcomes
+    assert outcomes[True, False]
+    if error == "full disk":
+        # Only where the name is in place and cannot be made durable: a failure that is told would be tried again.
+        assert outcomes[True, True] <= 1
     assert fatal > 5
 
 

@@ -193,7 +193,7 @@ def test_damaged_parts(store: Path) -> None:
 @given(st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=3), min_size=1, max_size=4), st.booleans())
 def test_parts_of_several_shards(values: list[list[int]], racing: bool) -> None:
     """Parts of several shards, committed while another writer appends in between, all land once."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, mock.patch("os.fsync"):
         store = Path(folder) / "s"
         with ts.create(store, SCHEMA):
             pass

@@ -134,7 +134,7 @@ class _Creation:
         for one in self._attachments.values():
             self.storage.put(object_path(one.digest), one.data)
         names = {name: (one.digest, len(one.data), one.content_bytes) for name, one in self._attachments.items()}
-        nbytes = sum(len(one.data) for one in self._attachments.values())
+        nbytes = sum({one.digest: len(one.data) for one in self._attachments.values()}.values())
         start = empty_root(store_id, self._schema, names, self._metadata, nbytes)
 
         def change(newest: Root | None) -> Root:

@@ -97,7 +97,8 @@ def write_data_file(
     numbers: dict[bytes, int] = {}
     names: dict[int, str] = {}
     for name, one in sorted((attachments or {}).items()):
-        names[_number(one, objects, numbers)] = name
+        names[len(objects)] = name  # each has an object of its own, even where two have the same content
+        objects.append(one)
     parts, facts = [], {}
     for new in ordered:
         bounds = new.bounds if new.bounds is not None else cut_fixed(rows, new.column.type.block_target, span_ends)
