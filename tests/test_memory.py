@@ -29,7 +29,7 @@ def run(code: str, path: Path) -> int:
     environment = os.environ | {"PYTHONPATH": str(Path(tokstore.__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + code + "\nprint(peak() - start)", str(path)],
-        capture_output=True, text=True, env=environment, timeout=120,
+        capture_output=True, text=True, env=environment, cwd=path.parent, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -199,5 +200,7 @@ def test_describing_needs_no_tokenizers(tmp_path: Path) -> None:
     write_text(tmp_path / "s", ["hi"], attachments={"tokenizer.json": b"{}"})
     code = "import sys, tokstore as ts; s = ts.open(sys.argv[1]); repr(s); s.describe(); "
     code += "assert 'tokenizers' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "s")], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", code, str(tmp_path / "s")]
+    environment = os.environ | {"PYTHONPATH": str(Path(ts.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

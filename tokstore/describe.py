@@ -92,6 +92,8 @@ def _plain(value: Any) -> Any:
     """Return a number as JSON has it."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
     return value if value is None or isinstance(value, int) or np.isfinite(value) else str(value)
 
 

@@ -171,12 +171,15 @@ def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -
         if one not in known:
             continue
         before = result.get(one, ColumnTotals())
+        # A range over shards of which one has values but no range would promise too much.
+        ranged = (before.ranged or not before.values) and p.ranges is not None
         result[one] = ColumnTotals(
             before.values + int(p.values.sum()),
             before.stored_bytes + int(p.stored_bytes.sum()),
-            join_ranges([before.span, *(p.ranges or ())]),
+            join_ranges([before.span, *(p.ranges or ())]) if ranged else None,
             before.missing + (0 if p.missing is None else int(p.missing.sum())),
             before.nans + (0 if p.nans is None else int(p.nans.sum())),
+            ranged,
         )
     for one in known - set(new.page.columns):
         before = result.get(one, ColumnTotals())

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.column_types import UnknownType
 from tokstore.errors import CorruptError
 from tokstore.format import (
     FOOTER_BYTES,
@@ -101,7 +102,11 @@ class Page:
             if all(one is None for one in held):
                 continue
             kind = column.type
-            ranges = None if kind.ragged else tuple(None if one is None else one.span for one in held)
+            ranges = (
+                None
+                if kind.ragged or isinstance(kind, UnknownType)
+                else tuple(None if one is None else one.span for one in held)
+            )
             columns[column.column_id] = Placement(
                 where=np.array([ABSENT if one is None else FIRST_FILE + i for i, one in enumerate(held)], np.int64),
                 first_row=np.zeros(len(facts), np.int64),
@@ -109,7 +114,7 @@ class Page:
                 stored_bytes=_numbers(held, "stored_bytes"),
                 missing=_numbers(held, "missing") if kind.optional else None,
                 nans=_numbers(held, "nans") if has_nan(kind) else None,
-                ranges=ranges if ranges is not None and any(ranges) else None,
+                ranges=ranges,
             )
         return cls(
             file_ids=tuple(one.file_id for one in facts),

@@ -175,8 +175,12 @@ def join_placements(
         return np.concatenate([nothing[0] if x is None else x, nothing[1] if y is None else y])
 
     ranges = None
-    if (left.ranges is not None or right.ranges is not None) and _has_ranges(kind):
-        ranges = (left.ranges or (None,) * len(shards[0])) + (right.ranges or (None,) * len(shards[1]))
+    # No range means no value: a side that has values and does not say their ranges leaves none for the page.
+    sides = [
+        one.ranges if one.ranges is not None or one.values.any() else (None,) * len(one.where) for one in (left, right)
+    ]
+    if sides[0] is not None and sides[1] is not None and _has_ranges(kind):
+        ranges = sides[0] + sides[1]
     constants = (left.constants or b"") + (right.constants or b"")
     return Placement(
         where=np.concatenate([left.where, where]),

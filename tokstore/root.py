@@ -72,13 +72,19 @@ class Totals:
 
 @dataclass(frozen=True)
 class ColumnTotals:
-    """Sums over all shards for one column (key 11)."""
+    """Sums over all shards for one column (key 11).
+
+    Attributes:
+        span: The range of all present values other than NaN; ``None`` if there are none, or if it is not known.
+        ranged: Whether it is known.
+    """
 
     values: int = 0
     stored_bytes: int = 0
     span: tuple[Any, Any] | None = None
     missing: int = 0
     nans: int = 0
+    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +171,7 @@ class Root:
                 continue
             made: dict[int, object] = {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
             kind = kinds[one]
-            if t.span is not None and not isinstance(kind, (UnknownType, Text)):
+            if t.ranged and not isinstance(kind, (UnknownType, Text)):
                 made[3] = encode_ranges([t.span], kind.dtype)
             columns[one] = made
         t9 = self.totals
@@ -246,12 +252,13 @@ class Root:
         for one, given in body[11].items():
             t = fields(given, _TOTALS_KINDS, (3,), "the totals of a column", "format.md 8.1")
             kind, span = kinds.get(one), None
-            if 3 in t and kind is not None and not isinstance(kind, UnknownType):
+            ranged = 3 in t and kind is not None and not isinstance(kind, UnknownType)
+            if ranged and kind is not None:
                 reader = PackedReader(t[3], "ranges", "format.md 4.5")
                 present, low, high = decode_ranges(reader, 1, kind)
                 reader.end()
                 span = (low.tolist()[0], high.tolist()[0]) if present[0] else None
-            columns[one] = ColumnTotals(t[1], t[2], span, t[4], t[5])
+            columns[one] = ColumnTotals(t[1], t[2], span, t[4], t[5], ranged)
         if len(body.get(13, "").encode()) > MAX_METADATA_BYTES:
             raise ValueError("metadata is too long")
         version, parent = body[2], body.get(3)

@@ -101,7 +101,7 @@ class _Walk:
         version, schema, guard = self.version, self.root.schema, self.findings.guard
         (page,), (plan,) = version.pages([number]), version.plans([number])
         gone = version.deletions(number)
-        ranged = frozenset(one for one, t in self.root.columns.items() if t.span is not None)
+        ranged = frozenset(one for one, t in self.root.columns.items() if t.ranged)
         facts, is_sound = self.shards(page, schema, ranged)
         if self.is_alone:
             return

@@ -248,7 +248,7 @@ def check_root(root: Root, sums: Sums, path: str) -> None:
                 wrong = f"{getattr(one, name)} {name.replace('_', ' ')}, the pages add up to {getattr(total, name)}"
         is_known = column.column_id not in sums.unknown and not isinstance(column.type, UnknownType)
         span = sums.spans.get(column.column_id)
-        if one.span is not None and is_known and not same_range(one.span, span, column.type):
+        if one.ranged and is_known and not same_range(one.span, span, column.type):
             wrong = "a range that is not that of its values"
         if wrong is not None:
             raise CorruptError(f"the totals of column {column.name!r} say {wrong}", path=path, rule="format.md 8.1")
