@@ -6,6 +6,7 @@ can fetch all of them in one round trip. Sections are parsed when first asked fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -348,20 +349,36 @@ class DataFile:
                 raise self._at(error) from error
             self._readable.add(column_id)
 
-    def decode_block(
-        self, column_id: int, table: BlockTable, decoder: BlockDecoder, block: int, data: memoryview, out: NDArray[Any]
+    def decode_blocks(
+        self,
+        column_id: int,
+        table: BlockTable,
+        decoder: BlockDecoder,
+        blocks: Sequence[tuple[int, memoryview, NDArray[Any]]],
     ) -> None:
-        """Verify one block and decode it into `out`."""
+        """Verify blocks of one column and decode them.
+
+        Args:
+            column_id: The column.
+            table: Its table.
+            decoder: Its decoder.
+            blocks: Number, stored bytes, and where the values go, of each.
+        """
+        at = 0
         try:
-            seed = place_seed(self.place.file_id, column_id, block)
-            verify_checksum(data, int(table.checksums[block]), seed, f"block {block}")
-            decoder.decode(data, int(table.forms[block]), out)
+            for number, data, _ in blocks:
+                at = number
+                seed = place_seed(self.place.file_id, column_id, number)
+                verify_checksum(data, int(table.checksums[number]), seed, f"block {number}")
+            unpacked = decoder.unpack([(data, int(table.forms[number]), out.size) for number, data, out in blocks])
+            for (number, _, out), (data, form) in zip(blocks, unpacked, strict=True):
+                at = number
+                decoder.decode(data, form, out)
         except TokstoreError as error:
-            at = int(table.offsets[block])
             raise type(error)(
                 f"column {column_id}, {error.message}" if isinstance(error, ChecksumError) else error.message,
                 path=self.place.path,
-                offset=at,
+                offset=int(table.offsets[at]),
                 rule=error.rule,
                 hint=error.hint,
             ) from error

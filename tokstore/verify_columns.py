@@ -61,9 +61,8 @@ def check_column(
     for block, (offset, nbytes) in enumerate(zip(table.offsets.tolist(), table.stored_bytes.tolist(), strict=True)):
         (data,) = storage.read_ranges([(file.place.path, offset, nbytes)])
         values = np.empty(int(table.values[block]), result_dtype(column))
-        file.decode_block(
-            column.column_id, table, decoder, block, data if data is not None else memoryview(b""), values
-        )
+        stored = data if data is not None else memoryview(b"")
+        file.decode_blocks(column.column_id, table, decoder, [(block, stored, values)])
         check.block(block, values)
     check.end()
     return check.facts()

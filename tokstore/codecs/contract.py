@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +13,20 @@ from tokstore.errors import CorruptError
 from tokstore.format import MAX_BLOCK_BYTES
 from tokstore.frames import Dictionary
 
-__all__ = ["PLAIN", "ZSTD", "ZSTD_DICTIONARY", "BlockDecoder", "EncodedBlock", "pack", "split_form", "unpack_coded"]
+__all__ = [
+    "PLAIN",
+    "ZSTD",
+    "ZSTD_DICTIONARY",
+    "BlockDecoder",
+    "EncodedBlock",
+    "pack",
+    "split_form",
+    "unpack_coded",
+    "unpack_together",
+]
 
 PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
+_TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,38 @@ class BlockDecoder(Protocol):
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out`, a contiguous array of exactly as many values as the block has."""
+
+    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
+        """Return bytes and form of blocks as `decode` takes them, unpacked together where that is faster.
+
+        Args:
+            blocks: Bytes, form and number of values of each.
+        """
+
+
+def unpack_together(
+    blocks: Sequence[tuple[memoryview, int, int]], dictionary: Dictionary | None, widest: int
+) -> list[tuple[memoryview, int]]:
+    """Unpack blocks of the same packing by one call, as stored blocks of the same value form; leave others as they are.
+
+    Args:
+        blocks: Bytes, form and number of values of each.
+        dictionary: The history for packing 2.
+        widest: Coded bytes of a value, at most.
+    """
+    given = [(data, form) for data, form, _ in blocks]
+    packings = {form >> 4 for _, form in given}
+    if len(blocks) < _TOGETHER or len(packings) != 1 or not packings <= {ZSTD, ZSTD_DICTIONARY}:
+        return given
+    history = dictionary if packings == {ZSTD_DICTIONARY} else None
+    if packings == {ZSTD_DICTIONARY} and history is None:
+        return given
+    most = [min(widest * count, MAX_BLOCK_BYTES) for _, _, count in blocks]
+    try:
+        coded = frames.decompress_many([data for data, _ in given], most=most, dictionary=history)
+    except CorruptError:
+        return given  # block by block the error says which one it is, and why
+    return [(one, form & 15) for one, (_, form) in zip(coded, given, strict=True)]
 
 
 def split_form(form: int, forms: frozenset[int], packings: frozenset[int]) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +46,10 @@ class NumberDecoder:
         self._dtype = dtype
         # A dtype that holds nothing else needs no look at the values.
         self._classes = None if classes is None or classes == 1 << 8 * dtype.itemsize else classes
+
+    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
+        """Leave blocks as they are; see `BlockDecoder`."""
+        return [(data, form) for data, form, _ in blocks]
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out`, which has the column's dtype; see `BlockDecoder`."""

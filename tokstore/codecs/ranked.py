@@ -8,12 +8,22 @@ one zstd call and one table look-up per block.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.codecs.contract import PLAIN, ZSTD, ZSTD_DICTIONARY, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.codecs.contract import (
+    PLAIN,
+    ZSTD,
+    ZSTD_DICTIONARY,
+    EncodedBlock,
+    pack,
+    split_form,
+    unpack_coded,
+    unpack_together,
+)
 from tokstore.codecs.leb128 import decode_leb128, encode_leb128
 from tokstore.errors import CorruptError
 from tokstore.format import MAX_DICTIONARY_BYTES, MAX_RANKS
@@ -27,6 +37,7 @@ RAW_U16, RAW_U32, RANK_U16, RANK_LEB128, RANK_U24 = range(5)
 _FORMS: Final = frozenset(range(5))
 _PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
 _ESCAPE = 65_535
+_WIDEST = 6  # coded bytes of a value: a u16 rank and the id of its escape
 _MOST_ESCAPES = 0.005
 _DENSE_IDS = 1 << 24
 _HEADER = struct.Struct("<II")
@@ -222,6 +233,10 @@ class TokenDecoder:
             wide = np.zeros((n, 4), np.uint8)
             wide[:, :3] = raw.reshape(n, 3)
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
+
+    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
+        """Unpack blocks together; see `BlockDecoder`."""
+        return unpack_together(blocks, self._dictionary, _WIDEST)
 
     @property
     def _dictionary(self) -> Dictionary | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +33,10 @@ class TextDecoder:
 
     def __init__(self, dictionary: Dictionary | None = None) -> None:
         self._dictionary = dictionary
+
+    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
+        """Leave blocks as they are; see `BlockDecoder`."""
+        return [(data, form) for data, form, _ in blocks]
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out` (uint8); see `BlockDecoder`."""
