@@ -39,6 +39,7 @@ class Schema(Mapping[str, ColumnType]):
 
     Args:
         columns: Column types by name. Names match ``[A-Za-z_][A-Za-z0-9_]*`` and have at most 128 characters.
+            ``sample_id`` is taken: every batch carries the sample ids under that name.
 
     Raises:
         ValueError: A name or the number of columns breaks the rules.
