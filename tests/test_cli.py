@@ -224,7 +224,13 @@ def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
 
 def start_endless_pack(cwd: Path, *args: str) -> subprocess.Popen[bytes]:
     """Start a pack that reads from a pipe, feed it until it surely reads, and leave the pipe open."""
-    process = subprocess.Popen([PROGRAM, "pack", "-", "corpus", "--bytes", *args], cwd=cwd, stdin=-1, stderr=-1)
+    # A job in the background of a script ignores Ctrl-C and so would its children; a signal that is handled is not
+    # inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([PROGRAM, "pack", "-", "corpus", "--bytes", *args], cwd=cwd, stdin=-1, stderr=-1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdin is not None
     line = json.dumps({"text": "x y z " * 2000}).encode() + b"\n"
     for _ in range(1000):  # 12 MB: far more than a pipe holds, so several batches have gone to the writer
