@@ -262,7 +262,8 @@ class TokenDecoder:
         escaped = np.flatnonzero(escape)
         if escaped.size != extra // 4:
             raise CorruptError(f"{escaped.size} escapes, but {extra // 4} ids for them", rule="codecs.md 2.2")
-        if int(np.where(escape, 0, ranks).max()) >= self._entries:
+        # A full table has an id for every rank that is no escape.
+        if self._entries < _ESCAPE and int(np.where(escape, 0, ranks).max()) >= self._entries:
             raise CorruptError(f"a rank lies outside the table of {self._entries}", rule="codecs.md 2.2")
         ids = np.frombuffer(coded, "<u4", extra // 4, 2 * n)
         self._check_ids(ids)
