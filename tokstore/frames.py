@@ -63,8 +63,7 @@ def _parameters(level: int, content_bytes: int, dictionary_bytes: int = 0) -> zs
     """Return the zstd parameters of a level.
 
     Level 12 searches a dictionary of 1 MiB twice as deep as blocks of 32 KiB reward: one step less and half-sized
-        tables lose
-    0.3 % and are half as fast again (measured on blocks of token ranks).
+    tables lose 0.3 % and are half as fast again (measured on blocks of token ranks).
     """
     window = max(_WINDOW_LOG_MIN, (content_bytes + dictionary_bytes - 1).bit_length())
     chosen = zstandard.ZstdCompressionParameters.from_level(

@@ -163,12 +163,11 @@ class Folder:
 
     def _newest(self) -> int:
         """Find the newest version by listing; the hint must not be above it (3)."""
-        hint = 0
         try:
             value = parse_json(self.load("latest", "format.md 3")).get("version")
             hint = value if type(value) is int else 0
         except ReadError:
-            pass  # a hint only: missing or damaged, the reader looks for itself
+            hint = 0  # a hint only: where it is missing or damaged, the listing alone decides
         names = (self.folder / "manifests").glob("*.tsm")
         numbers = [int(name.stem) for name in names if re.fullmatch(r"[0-9]{20}", name.stem)]
         newest = max([hint, *numbers])
