@@ -40,6 +40,7 @@ LAYERS = [
     "manifest",
     "growth",
     "version",
+    "sample_ids",
     "reading",
     "deliver",
     "view",
