@@ -87,7 +87,7 @@ class Tokens(ColumnType):
     number: ClassVar[int] = 1
     codec: ClassVar[int] = 1
     ragged: ClassVar[bool] = True
-    block_target: ClassVar[int] = 16_384
+    block_target: ClassVar[int] = 32_768
     vocab_size: int
     bos_id: int | None = field(default=None, kw_only=True)
     eos_id: int | None = field(default=None, kw_only=True)

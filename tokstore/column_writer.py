@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -41,6 +41,8 @@ __all__ = ["BlockEncoder", "ColumnFacts", "HashedSink", "NewColumn", "Sink", "Wr
 
 _ALIGNMENT = 8
 _SECTION_LEVEL = 9
+_HANDED_BYTES = 256 << 10
+_MOST_AHEAD = 16
 _RUN = 4  # blocks per task: enough that handing it over costs little
 
 
@@ -84,20 +86,51 @@ class ColumnFacts:
 
 
 class HashedSink:
-    """A sink that counts and hashes what goes through."""
+    """A sink that counts and hashes what goes through, on a thread of its own: hashing takes about as long as quick
+    compression, and both let go of the interpreter.
+
+    Use it in a ``with`` block. What the thread raises (a full disk) comes out of a later call.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self._sink, self.offset, self._hash = sink, 0, hashlib.blake2b(digest_size=32)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokstore-hash")
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
+        self._ahead: deque[Future[None]] = deque()
+
+    def __enter__(self) -> HashedSink:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def write(self, data: bytes | memoryview) -> None:
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        self.offset += len(data)
+        if self._waiting_bytes >= _HANDED_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give what waits to the thread; wait for it where it is far behind, so that memory stays bounded."""
+        self._ahead.append(self._thread.submit(self._put, b"".join(self._waiting)))
+        self._waiting, self._waiting_bytes = [], 0
+        while len(self._ahead) > _MOST_AHEAD:
+            self._ahead.popleft().result()
+
+    def _put(self, data: bytes) -> None:
         self._sink.write(data)
         self._hash.update(data)
-        self.offset += len(data)
 
     def align(self, alignment: int) -> None:
         self.write(bytes(-self.offset % alignment))
 
     def digest(self) -> bytes:
+        """Return the digest of everything written, once it is with the sink."""
+        self._hand_over()
+        while self._ahead:
+            self._ahead.popleft().result()
         return self._hash.digest()
 
 

@@ -58,14 +58,14 @@ class Encoders:
         kind, level = column.type, LEVELS[column.level or self._level]
         if rows.lengths is None:
             return NewColumn(column, rows, NumberEncoder(kind.dtype, level.zstd))
-        bounds = cut_ragged(rows.lengths, kind.block_target)
         if not isinstance(kind, Tokens):
-            return NewColumn(column, rows, TextEncoder(level.zstd), bounds=bounds)
+            return NewColumn(column, rows, TextEncoder(level.zstd))
+        bounds = cut_ragged(rows.lengths, kind.block_target * level.block_scale)
         held = self._tables.get(column.column_id)
         if held is None and self._load is not None:
             held = self._load(column)
         shared = None if held is None else held[0]
-        encoder = choose_encoder(rows.values, kind.vocab_size, level, shared, _estimated_bytes)
+        encoder = choose_encoder(rows.values, kind.vocab_size, level, shared, _estimated_bytes, pool)
         table = encoder.table
         if table is None:
             return NewColumn(column, rows, encoder, bounds=bounds)

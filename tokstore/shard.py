@@ -41,7 +41,16 @@ from tokstore.format import (
 )
 from tokstore.packed import Ints, PackedReader
 from tokstore.schema import Schema
-from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, fields, place_seed
+from tokstore.wire import (
+    INDEX_PLACE,
+    ROWS_BLOCK,
+    SEED_MASK,
+    TABLE_BLOCK,
+    checksum,
+    decode_metadata,
+    fields,
+    place_seed,
+)
 
 __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
 
@@ -365,15 +374,20 @@ class DataFile:
             blocks: Number, stored bytes, and where the values go, of each.
         """
         at = 0
+        first_seed, checksums, forms = place_seed(self.place.file_id, column_id, 0), table.checksums, table.forms
         try:
             for number, data, _ in blocks:
-                at = number
-                seed = place_seed(self.place.file_id, column_id, number)
-                verify_checksum(data, int(table.checksums[number]), seed, f"block {number}")
-            unpacked = decoder.unpack([(data, int(table.forms[number]), out.size) for number, data, out in blocks])
-            for (number, _, out), (data, form) in zip(blocks, unpacked, strict=True):
-                at = number
-                decoder.decode(data, form, out)
+                seed = (first_seed + number) & SEED_MASK
+                if checksum(data, seed) != checksums[number]:
+                    at = number
+                    verify_checksum(data, int(checksums[number]), seed, f"block {number}")
+            run = [(data, int(forms[number]), out) for number, data, out in blocks]
+            try:
+                decoder.decode_run(run)
+            except TokstoreError:
+                for (at, _, _), one in zip(blocks, run, strict=True):
+                    decoder.decode(*one)
+                raise
         except TokstoreError as error:
             raise type(error)(
                 f"column {column_id}, {error.message}" if isinstance(error, ChecksumError) else error.message,

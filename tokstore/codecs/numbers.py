@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.codecs.contract import PLAIN, ZSTD, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.codecs.contract import PLAIN, ZSTD, EncodedBlock, Run, decode_each, pack, split_form, unpack_coded
 from tokstore.errors import CorruptError
 
 __all__ = ["NumberDecoder", "NumberEncoder"]
@@ -47,9 +47,9 @@ class NumberDecoder:
         # A dtype that holds nothing else needs no look at the values.
         self._classes = None if classes is None or classes == 1 << 8 * dtype.itemsize else classes
 
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Leave blocks as they are; see `BlockDecoder`."""
-        return [(data, form) for data, form, _ in blocks]
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode several blocks; see `BlockDecoder`."""
+        decode_each(self, blocks)
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out`, which has the column's dtype; see `BlockDecoder`."""

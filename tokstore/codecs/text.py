@@ -8,7 +8,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.codecs.contract import PLAIN, ZSTD, ZSTD_DICTIONARY, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.codecs.contract import (
+    PLAIN,
+    ZSTD,
+    ZSTD_DICTIONARY,
+    EncodedBlock,
+    Run,
+    decode_each,
+    pack,
+    split_form,
+    unpack_coded,
+)
 from tokstore.frames import Dictionary
 
 __all__ = ["TextDecoder", "TextEncoder"]
@@ -34,9 +44,9 @@ class TextDecoder:
     def __init__(self, dictionary: Dictionary | None = None) -> None:
         self._dictionary = dictionary
 
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Leave blocks as they are; see `BlockDecoder`."""
-        return [(data, form) for data, form, _ in blocks]
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode several blocks; see `BlockDecoder`."""
+        decode_each(self, blocks)
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out` (uint8); see `BlockDecoder`."""
