@@ -14,6 +14,7 @@ import numpy as np
 
 from tokstore.block import (
     Spans,
+    block_values,
     cut_fixed,
     cut_ragged,
     spans_of,
@@ -101,7 +102,7 @@ def write_data_file(
             objects.append(one)
         parts, facts = [], {}
         for new in ordered:
-            bounds = new.bounds if new.bounds is not None else cut_fixed(rows, new.column.type.block_target, span_ends)
+            bounds = new.bounds if new.bounds is not None else _fixed_bounds(new, rows, span_ends)
             part = write_column(out, new, bounds, file_id, pool, progress)
             if new.needs is not None:
                 part.entry["object"] = _number(new.needs(), objects, numbers)
@@ -117,9 +118,12 @@ def write_data_file(
             description[3] = names
         if metadata is not None:
             description[4] = metadata
+        measured = {one.column.column_id: one.quality for one in ordered if one.quality is not None}
         levels = {one.column.column_id: one.column.level for one in ordered if one.column.level is not None}
         if levels:
             description[5] = levels
+        if measured:
+            description[6] = measured
         meta = encode_metadata(description)
         index_bytes = (
             IndexHeader.BYTES + len(parts) * COLUMN_ENTRY.itemsize + len(objects) * OBJECT_ENTRY.itemsize + len(meta)
@@ -152,14 +156,23 @@ def _cut(columns: Sequence[NewColumn], primary_id: int | None, rows: int) -> tup
     """Cut ragged columns into blocks and the primary one into spans; return the spans and their ends in rows."""
     for one in columns:
         if one.bounds is None and one.rows.lengths is not None:
-            one.bounds = cut_ragged(one.rows.lengths, one.column.type.block_target)
+            one.bounds = cut_ragged(one.rows.lengths, block_values(one.column.type))
     primary = next((one for one in columns if one.column.column_id == primary_id), None)
     if primary is None:
         return None, np.zeros(0, np.int64)
     if primary.bounds is None:
-        primary.bounds = cut_fixed(rows, primary.column.type.block_target, np.zeros(0, np.int64))
-    spans = spans_of(primary.bounds, primary.rows.lengths, rows)
+        primary.bounds = _fixed_bounds(primary, rows, np.zeros(0, np.int64))
+    # For a column of fixed shape the values of a span are rows (format.md 7.3).
+    unit = 1 if primary.rows.lengths is not None else primary.column.type.width
+    spans = spans_of([bound // unit for bound in primary.bounds], primary.rows.lengths, rows)
     return spans, np.cumsum(spans.samples)
+
+
+def _fixed_bounds(one: NewColumn, rows: int, span_ends: Ints) -> list[int]:
+    """Cut a column of fixed shape into parts, and return where they begin in values."""
+    width = one.column.type.width
+    target = block_values(one.column.type) // width
+    return [bound * width for bound in cut_fixed(rows, target, span_ends, width)]
 
 
 def _number(one: StoredObject, objects: list[StoredObject], numbers: dict[bytes, int]) -> int:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows, Spans
 from tokstore.column_types import Tokens
-from tokstore.deliver import deliver_batch, deliver_sample, reorder
+from tokstore.deliver import deliver_batch, deliver_sample, reorder, result_dtype
 from tokstore.errors import ColumnError, suggest
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
-from tokstore.reading import block_edges, read_lengths, read_rows, result_dtype
+from tokstore.reading import block_edges, read_lengths, read_rows
 from tokstore.schema import Column, Schema
 from tokstore.version import ShardRows, Version
 

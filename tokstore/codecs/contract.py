@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ __all__ = [
     "ZSTD",
     "ZSTD_DICTIONARY",
     "BlockDecoder",
+    "EachEncoder",
     "EncodedBlock",
     "Run",
     "decode_each",
@@ -42,6 +43,26 @@ class EncodedBlock:
     def alignment(self) -> int:
         """Where the block may begin (format.md 4.3)."""
         return 8 if self.form >> 4 else 64
+
+
+class EachEncoder:
+    """What encoders share that gain nothing by seeing several blocks at once.
+
+    Attributes:
+        codec: Number of the codec (registry.md 2).
+        run: Blocks that are given to `encode_run` at once.
+    """
+
+    codec: ClassVar[int]
+    run: ClassVar[int] = 4
+
+    def encode(self, values: NDArray[Any]) -> EncodedBlock:
+        """Encode one block, 1 value or more."""
+        raise TypeError(f"{type(self).__name__} encodes nothing")
+
+    def encode_run(self, parts: Sequence[NDArray[Any]]) -> list[EncodedBlock]:
+        """Encode several blocks."""
+        return [self.encode(part) for part in parts]
 
 
 Run = tuple[memoryview, int, NDArray[Any]]

@@ -18,6 +18,7 @@ from tokstore.codecs.contract import (
     PLAIN,
     ZSTD,
     ZSTD_DICTIONARY,
+    EachEncoder,
     EncodedBlock,
     Run,
     pack,
@@ -151,7 +152,7 @@ class _Ranks:
         return np.where(known, self._order[at], values.astype(np.int64) + self._entries)
 
 
-class TokenEncoder:
+class TokenEncoder(EachEncoder):
     """Encode blocks of token ids at one level. Thread-safe.
 
     Args:
@@ -160,6 +161,8 @@ class TokenEncoder:
         leb128: Prefer LEB128 ranks (level ``small``) to u16 ranks.
         zstd_level: 1 to 22.
     """
+
+    codec = 1
 
     def __init__(self, vocab_size: int, table: RankTable | None, *, leb128: bool, zstd_level: int) -> None:
         self.table = table

@@ -34,17 +34,12 @@ Ids = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class Level:
-    """What a writer does at one level (codecs.md 2.3).
-
-    Attributes:
-        block_scale: Blocks of tokens are that many times as long as the target of their type.
-    """
+    """What a writer does at one level (codecs.md 2.3)."""
 
     ranked: bool
     leb128: bool
     zstd: int
     dictionary_bytes: tuple[int, ...]
-    block_scale: int = 1
 
 
 LEVELS: dict[str, Level] = {

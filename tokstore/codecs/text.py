@@ -12,6 +12,7 @@ from tokstore.codecs.contract import (
     PLAIN,
     ZSTD,
     ZSTD_DICTIONARY,
+    EachEncoder,
     EncodedBlock,
     Run,
     decode_each,
@@ -27,15 +28,17 @@ _FORMS: Final = frozenset({0})
 _PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
 
 
-class TextEncoder:
+class TextEncoder(EachEncoder):
     """Encode blocks of bytes. Thread-safe."""
 
-    def __init__(self, zstd_level: int) -> None:
-        self._level = zstd_level
+    codec = 3
+
+    def __init__(self, zstd_level: int, dictionary: Dictionary | None = None) -> None:
+        self._level, self._dictionary = zstd_level, dictionary
 
     def encode(self, values: NDArray[Any]) -> EncodedBlock:
         """Encode one block of bytes, 1 or more."""
-        return pack(np.ascontiguousarray(values, np.uint8).data, 0, self._level, None)
+        return pack(np.ascontiguousarray(values, np.uint8).data, 0, self._level, self._dictionary)
 
 
 class TextDecoder:
