@@ -18,7 +18,7 @@ __all__ = ["describe_version", "version_html", "version_text"]
 _CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text", 4: "codes", 5: "vectors", 6: "bits"}
 _FORM_NAMES = {
     1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
-    2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps"},
+    2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps", 5: "planes apart", 6: "turned apart"},
     3: {0: "bytes"},
     4: {0: "values", 1: "rANS"},
     5: {0: "planes", 1: "rANS"},

@@ -146,18 +146,26 @@ def _plan_column(
 def _jobs(piece: Piece) -> list[_Job]:
     """Return the blocks of a piece that hold wanted values, with the rows that each one touches."""
     starts = piece.starts
-    full = np.flatnonzero(piece.v1 > piece.v0)
-    if not len(full):
-        return []
-    v0, v1 = piece.v0[full], piece.v1[full]
-    first = np.searchsorted(starts, v0, side="right") - 1
-    last = np.searchsorted(starts, v1, side="left")
-    edges = np.zeros(len(starts) + 1, np.int64)
-    np.add.at(edges, first, 1)
-    np.add.at(edges, last, -1)
-    blocks = np.flatnonzero(np.cumsum(edges))
-    low = full[np.searchsorted(v1, starts[blocks], side="right")]
-    high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
+    v0, v1 = piece.v0, piece.v1
+    if len(v0) and np.array_equal(v0[1:], v1[:-1]):
+        # Rows in a row: a few searches over the rows, none for each of them.
+        if v0[0] == v1[-1]:
+            return []
+        first = int(np.searchsorted(starts, v0[0], side="right")) - 1
+        blocks = np.arange(first, np.searchsorted(starts, v1[-1], side="left"))
+        low = np.searchsorted(v1, starts[blocks], side="right")
+        high = np.searchsorted(v0, starts[blocks + 1], side="left")
+    else:
+        full = np.flatnonzero(v1 > v0)
+        if not len(full):
+            return []
+        v0, v1 = v0[full], v1[full]
+        edges = np.zeros(len(starts) + 1, np.int64)
+        np.add.at(edges, np.searchsorted(starts, v0, side="right") - 1, 1)
+        np.add.at(edges, np.searchsorted(starts, v1, side="left"), -1)
+        blocks = np.flatnonzero(np.cumsum(edges))
+        low = full[np.searchsorted(v1, starts[blocks], side="right")]
+        high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
     start, end, last_row = starts[blocks], starts[blocks + 1], high - 1
     begin, stop = piece.v0[low], piece.v1[last_row]
     # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
