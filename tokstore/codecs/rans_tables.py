@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from tokstore.errors import CorruptError
 
-__all__ = ["MAX_LOG", "MIN_LOG", "FrequencyTables", "quantise"]
+__all__ = ["MAX_LOG", "MAX_SYMBOLS", "MIN_LOG", "FrequencyTables", "quantise"]
 
 MIN_LOG, MAX_LOG = 8, 15
+MAX_SYMBOLS = (1 << 16) - 1
 _RULE = "codecs.md 5.1"
 
 
@@ -39,10 +40,11 @@ class FrequencyTables:
     def __init__(self, frequencies: NDArray[np.integer[Any]], log: int) -> None:
         if not MIN_LOG <= log <= MAX_LOG:
             raise CorruptError(f"frequency tables have log {log}, not {MIN_LOG} to {MAX_LOG}", rule=_RULE)
-        count, symbols = frequencies.shape
-        if not count or not 1 <= symbols <= 1 << 16:
-            raise CorruptError(f"{count} frequency tables of {symbols} symbols", rule=_RULE)
-        self.log, self.count, self.symbols = log, count, symbols
+        self.log = log
+        self.count: int = frequencies.shape[0]
+        self.symbols: int = frequencies.shape[1]
+        if not self.count or not 1 <= self.symbols <= MAX_SYMBOLS:
+            raise CorruptError(f"{self.count} frequency tables of {self.symbols} symbols", rule=_RULE)
         wide = frequencies.astype(np.uint32)
         ends = wide.cumsum(axis=1, dtype=np.int64)
         if int(frequencies.max()) > 1 << log or int(frequencies.min()) < 0 or (ends[:, -1] != 1 << log).any():
@@ -67,13 +69,17 @@ class FrequencyTables:
         return 4 * self.count * self.symbols + 2 * (self.count << self.log)
 
 
-def quantise(counts: NDArray[np.integer[Any]], log: int) -> NDArray[np.uint32]:
+def quantise(
+    counts: NDArray[np.integer[Any]], log: int, levels: NDArray[np.integer[Any]] | None = None
+) -> NDArray[np.uint32]:
     """Turn counts into frequencies that sum to ``2**log``; what was counted gets 1 or more, what was not gets 0.
 
     Args:
         counts: ``[tables, symbols]``, each row with at most ``2**log`` symbols that occur. A row without any gives
             all to symbol 0.
         log: 8 to 15.
+        levels: Ascending numbers, from 1, that frequencies are taken from, so that tables compress better; one
+            symbol of a table has what is left over. By default any number is taken.
 
     Returns:
         ``[tables, symbols]``.
@@ -88,22 +94,33 @@ def quantise(counts: NDArray[np.integer[Any]], log: int) -> NDArray[np.uint32]:
     occurs = count > 0
     if int(occurs.sum(axis=1).max()) > whole:
         raise ValueError(f"a table of log {log} cannot hold more than {whole} symbols")
+    nearest = np.arange(whole + 1) if levels is None else _nearest(levels, whole)
+
+    def rounded(scale: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.where(occurs, np.maximum(nearest[np.rint(count * scale[:, None]).astype(np.int64)], 1), 0)
+
     # The share of a rare symbol is rounded up to 1; a common scale, found by bisection, makes room for that.
-    total = count.sum(axis=1)
-    low, high = np.zeros(len(count)), whole / total
+    low, high = np.zeros(len(count)), whole / count.sum(axis=1)
     for _ in range(24):
         scale = (low + high) / 2
-        fits = np.where(occurs, np.maximum(np.rint(count * scale[:, None]), 1), 0).sum(axis=1) <= whole
+        fits = rounded(scale).sum(axis=1) <= whole
         low, high = np.where(fits, scale, low), np.where(fits, high, scale)
-    found = np.where(occurs, np.maximum(np.rint(count * low[:, None]), 1), 0)
+    found = rounded(low)
     # What is left over goes where it saves most bits.
-    left = (whole - found.sum(axis=1)).astype(np.int64)
+    left = whole - found.sum(axis=1)
     while (rows := np.flatnonzero(left)).size:
-        one = found[rows]
-        gain = count[rows] * np.log1p(1 / np.maximum(one, 1))
-        best = gain.argmax(axis=1)
+        gain = count[rows] * np.log1p(1 / np.maximum(found[rows], 1))
         # Several at once while many are left, so that a row takes tens of steps at most.
-        step = np.maximum(left[rows] // 16, 1)
-        found[rows, best] += step
+        step = np.maximum(left[rows] // 16, 1) if levels is None else left[rows]
+        found[rows, gain.argmax(axis=1)] += step
         left[rows] -= step
     return found.astype(np.uint32)
+
+
+def _nearest(levels: NDArray[np.integer[Any]], whole: int) -> NDArray[np.int64]:
+    """Return the nearest level, by ratio, of every number up to `whole`."""
+    wide = levels.astype(np.float64)
+    edges = np.ceil(np.sqrt(wide[1:] * wide[:-1])).astype(np.int64)
+    nearest = levels.astype(np.int64)[np.searchsorted(edges, np.arange(whole + 1), side="right")]
+    nearest[0] = 0
+    return nearest
