@@ -53,6 +53,7 @@ LAYERS = [
     "buffers",
     "intake_arrays",
     "intake",
+    "vector_encoding",
     "encoders",
     "writer",
     "parts",

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows, block_values, cut_ragged
 from tokstore.codecs.bits import BitEncoder
 from tokstore.codecs.categories import decode_categories, encode_categories
-from tokstore.codecs.contract import EachEncoder, EncodedBlock
 from tokstore.codecs.dictionaries import choose_dictionary
 from tokstore.codecs.numbers import NumberEncoder, in_steps
 from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
-from tokstore.column_types import BIT, Bytes, Category, Score, Text, Tokens, Vector
+from tokstore.codecs.vector_model import VectorModel
+from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Score, Text, Tokens, Vector
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
-from tokstore.objects import CATEGORIES, DICTIONARY, RANK_TABLE, StoredObject, encode_object
+from tokstore.objects import CATEGORIES, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
 from tokstore.schema import Column
+from tokstore.vector_encoding import ExactEncoder, ModelEncoder, choose_model, quality_record
 
 __all__ = ["Encoders", "LoadObject"]
 
@@ -90,7 +90,7 @@ class Encoders:
         if isinstance(kind, Category):
             return self._categories(column, rows, categories, numbers)
         if isinstance(kind, Vector):
-            return NewColumn(column, rows, _GroupEncoder(kind, numbers, rows.values))
+            return self._vectors(column, kind, rows, name, pool)
         if kind.dtype_number == BIT:
             return NewColumn(column, rows, BitEncoder(numbers))
         step = None
@@ -152,6 +152,25 @@ class Encoders:
         made = pool.submit(encode_object, DICTIONARY, chosen.content)
         return NewColumn(column, rows, encoder, self._bring(column, chosen, made))
 
+    def _vectors(
+        self, column: Column, kind: Vector, rows: ColumnRows, level: str, pool: ThreadPoolExecutor
+    ) -> NewColumn:
+        """Choose the model of a shard of vectors."""
+        if kind.method == EXACT:
+            return NewColumn(column, rows, ExactEncoder(kind, _NUMBER_LEVELS[level], rows.values))
+        entropy = kind.method == PCA and level not in ("plain", "fast")
+        held = self._shared(column, lambda content: VectorModel.decode(content, kind.dim, kind.ends))
+        shared = None if held is None else held.made
+        model = choose_model(kind, rows, shared, entropy)
+        encoder = ModelEncoder(model, entropy, LEVELS[level].zstd)
+        if held is not None and model is shared:
+            stored = held.stored
+            needed: Callable[[], StoredObject] = lambda: stored  # noqa: E731
+        else:
+            needed = self._bring(column, model, pool.submit(encode_object, VECTOR_MODEL, model.encode()))
+        quality = quality_record(kind, rows, model)
+        return NewColumn(column, rows, encoder, needed, canonical=encoder.stored, quality=quality)
+
     def _categories(self, column: Column, rows: ColumnRows, categories: Sequence[str], zstd_level: int) -> NewColumn:
         """Give a shard of categories its list, which is that of the shard before it if nothing is new."""
         encoder = NumberEncoder(column.type.dtype, zstd_level).narrow(rows.values)
@@ -161,34 +180,6 @@ class Encoders:
         made: Future[StoredObject] = Future()
         made.set_result(encode_object(CATEGORIES, encode_categories(names)))
         return NewColumn(column, rows, encoder, self._bring(column, names, made))
-
-
-class _GroupEncoder(EachEncoder):
-    """Encode vectors as they are, each group of dimensions by itself."""
-
-    codec = 2
-
-    def __init__(self, kind: Vector, zstd_level: int, values: NDArray[Any]) -> None:
-        self._dim, self._groups = kind.dim, []
-        sample = values[: 4 * block_values(kind)].reshape(-1, kind.dim)
-        begin = 0
-        for end in kind.ends:
-            encoder = NumberEncoder(kind.dtype, zstd_level, width=end - begin)
-            self._groups.append((slice(begin, end), encoder.narrow(_flat(sample[:, begin:end]))))
-            begin = end
-
-    def encode_run(self, parts: Sequence[NDArray[Any]]) -> list[EncodedBlock]:
-        """Encode parts of whole vectors: a block for each of them and each group."""
-        return [
-            encoder.encode(_flat(part.reshape(-1, self._dim)[:, group]))
-            for part in parts
-            for group, encoder in self._groups
-        ]
-
-
-def _flat(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of some dimensions, row after row."""
-    return np.ascontiguousarray(rows).reshape(-1)
 
 
 def _estimated_bytes(table: RankTable) -> int:

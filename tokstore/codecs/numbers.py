@@ -47,14 +47,12 @@ class NumberEncoder(EachEncoder):
         dtype: The dtype of a value.
         zstd_level: How hard to compress.
         width: Values of a row: the numbers of a place in the row stand together where that is smaller.
-        step: Floats that are multiples of it, as `in_steps` makes them, are stored as integers; ``None`` for all others.
+        step: Floats that are multiples of it, as `in_steps` makes them, are stored as integers; ``None`` for others.
     """
 
     codec = 2
 
-    def __init__(
-        self, dtype: np.dtype[Any], zstd_level: int, *, width: int = 1, step: float | None = None
-    ) -> None:
+    def __init__(self, dtype: np.dtype[Any], zstd_level: int, *, width: int = 1, step: float | None = None) -> None:
         self._dtype, self._level, self._width, self._step = dtype, zstd_level, width, step
         forms = [VALUES if dtype.itemsize == 1 else PLANES]
         if dtype.kind == "f" and width == 1:
