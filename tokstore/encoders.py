@@ -1,4 +1,4 @@
-"""Which encoder each column of a shard gets, and the objects that the shards of one writer share (codecs.md 2.3, 8)."""
+"""Which encoder each column of a shard gets, and the objects that the shards of one writer share (codecs.md 2.3)."""
 
 from __future__ import annotations
 
