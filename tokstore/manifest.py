@@ -37,6 +37,7 @@ __all__ = [
     "find_newest",
     "identity_json",
     "listed_versions",
+    "newest_root",
     "read_identity",
     "read_root",
     "read_version",
@@ -170,6 +171,16 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
             raise MissingFileError(f"the root of version {number} is gone", path=root_path(number), rule="format.md 3")
         return store_id, None
     return store_id, _of_store(_decode_at(found, number - 1), store_id)
+
+
+def newest_root(storage: Storage) -> Root:
+    """Return the newest root of a store that has one."""
+    root = find_newest(storage)[1]
+    if root is None:
+        raise NotAStoreError(
+            "the store has no committed version", path=storage.describe(), rule="format.md 3", hint="create it again"
+        )
+    return root
 
 
 def _identity_of(storage: Storage, identity: memoryview | None) -> bytes:

@@ -14,11 +14,11 @@ from tokstore.errors import (
     VersionError,
     suggest,
 )
-from tokstore.manifest import listed_versions, read_version
+from tokstore.manifest import listed_versions, newest_root, read_version
 from tokstore.schema import Schema
 from tokstore.single import open_file
 from tokstore.storage import LocalStorage
-from tokstore.store import Store, newest_root
+from tokstore.store import Store
 from tokstore.writer import Progress, Writer
 
 __all__ = ["create", "open_store", "part_writer"]

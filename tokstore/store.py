@@ -9,29 +9,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tokstore.attachments import Attachments
-from tokstore.codecs.ranked import RankTable
+from tokstore.column_edits import ColumnEdits
 from tokstore.column_types import Tokens
 from tokstore.describe import describe_version, version_html, version_text
 from tokstore.errors import (
     ColumnError,
     CorruptError,
     MissingFileError,
-    NotAStoreError,
     UnsupportedError,
 )
 from tokstore.growth import NewShards, append_shards, join_new
-from tokstore.manifest import commit, find_newest, listed_versions, read_root
-from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
+from tokstore.manifest import listed_versions, read_root
 from tokstore.parts import committed_nonces, decode_part, part_path, stage, staged_parts
 from tokstore.root import Root
-from tokstore.schema import Column
-from tokstore.storage import LocalStorage, Storage
+from tokstore.storage import LocalStorage
 from tokstore.tokenizer import TextDecoder
 from tokstore.version import Version
-from tokstore.view import View
 from tokstore.writer import Progress, Writer
 
-__all__ = ["Store", "VersionInfo", "newest_root"]
+__all__ = ["Store", "VersionInfo"]
 
 
 @dataclass(frozen=True)
@@ -55,17 +51,7 @@ class VersionInfo:
     tags: tuple[str, ...]
 
 
-def newest_root(storage: Storage) -> Root:
-    """Return the newest root of a store that has one."""
-    root = find_newest(storage)[1]
-    if root is None:
-        raise NotAStoreError(
-            "the store has no committed version", path=storage.describe(), rule="format.md 3", hint="create it again"
-        )
-    return root
-
-
-class Store(View):
+class Store(ColumnEdits):
     """All samples of one version of a store, and everything that changes it. Get one from `open`.
 
     A store opened without a version follows its own commits; `refresh` takes in those of others. One opened at a
@@ -75,26 +61,10 @@ class Store(View):
     def __init__(
         self, storage: LocalStorage, root: Root, *, pinned: bool = False, file_name: str | None = None
     ) -> None:
-        super().__init__(Version(storage, root, file_name))
-        self._pinned, self._file_name = pinned, file_name
+        super().__init__(storage, root, pinned=pinned, file_name=file_name)
         self._text_decoder: TextDecoder | None = None
 
     # What it is -----------------------------------------------------------------------------------------------
-
-    @property
-    def path(self) -> str:
-        """Where the store is."""
-        return self._version.storage.describe(self._file_name or "")
-
-    @property
-    def storage(self) -> Storage:
-        """Where its bytes are; it counts round trips and bytes."""
-        return self._version.storage
-
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return self._version.root.version
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -200,23 +170,8 @@ class Store(View):
 
     def refresh(self) -> Store:
         """Take in what others have committed; return the store itself."""
-        if not self._pinned:
-            self._follow(newest_root(self.storage))
+        self._take_newest()
         return self
-
-    def _follow(self, root: Root | None) -> None:
-        """Move on to a newer version."""
-        if root is not None and root.version != self.version:
-            self._version = Version(self._version.storage, root, self._file_name)
-
-    def _check_writable(self) -> None:
-        if self._pinned:
-            raise UnsupportedError(
-                "this store is read-only: it was opened at a version, or is a single file",
-                path=self.path,
-                hint="open the folder without version= to write",
-            )
-        self._version.root.features.check_write("the store")
 
     def writer(
         self,
@@ -255,28 +210,10 @@ class Store(View):
             current=self._current_table,
         )
 
-    def _current_table(self, column: Column) -> tuple[RankTable, StoredObject] | None:
-        """Return the rank table of a column that new shards may share."""
-        named = self._version.root.current_objects.get(column.column_id)
-        if named is None or not isinstance(column.type, Tokens):
-            return None
-        (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
-        raw = bytes(data) if data is not None else b""
-        content = decode_object(raw, *named, RANK_TABLE)
-        return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
-
     def _append(self, new: NewShards) -> None:
         """Commit new shards after those of the newest version."""
-        if not new.page.shards:
-            return
-
-        def change(newest: Root | None) -> Root:
-            if newest is None:
-                raise NotAStoreError("the store is gone", path=self.path)
-            newest.features.check_write("the store")
-            return append_shards(newest, new, Version(self.storage, newest).part_of_record)
-
-        self._follow(commit(self.storage, change, self._version.root))
+        if new.page.shards:
+            self._change(lambda newest, version: append_shards(newest, new, version.part_of_record))
 
     def commit(self, parts: str | Sequence[str] = "all") -> int:
         """Take staged parts into one new version, in the order of their names.
@@ -301,19 +238,15 @@ class Store(View):
         if not taken:
             return self.version
 
-        def change(newest: Root | None) -> Root | None:
-            if newest is None:
-                raise NotAStoreError("the store is gone", path=self.path)
+        def change(newest: Root, version: Version) -> Root | None:
             inside = committed_nonces(self.storage, newest, taken)
             left = [one for one in taken if one.nonce not in inside]
             if not left:
                 return None
-            new = join_new([one.shards for one in left])
-            read_part = Version(self.storage, newest).part_of_record
-            draft = append_shards(newest, new, read_part)
+            draft = append_shards(newest, join_new([one.shards for one in left]), version.part_of_record)
             return replace(draft, part_nonces=b"".join(one.nonce for one in left))
 
-        self._follow(commit(self.storage, change, self.refresh()._version.root))
+        self.refresh()._change(change)
         for path in paths:
             self.storage.delete(path)
         return self.version

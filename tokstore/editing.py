@@ -1,0 +1,96 @@
+"""`Editable`: a view of a whole version that follows what is committed, and how a change is committed (format.md 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tokstore.codecs.ranked import RankTable
+from tokstore.column_types import Tokens
+from tokstore.errors import NotAStoreError, UnsupportedError
+from tokstore.manifest import commit, newest_root
+from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
+from tokstore.root import Root
+from tokstore.schema import Column
+from tokstore.storage import LocalStorage, Storage
+from tokstore.version import Version
+from tokstore.view import View
+
+__all__ = ["Editable"]
+
+
+class Editable(View):
+    """All samples of one version of a store, and the newest version to change. `Store` is what users see.
+
+    Args:
+        storage: The store.
+        root: The root of the version.
+        pinned: Never follow what is committed, and refuse to change anything.
+        file_name: For a single file: its name in the storage.
+    """
+
+    def __init__(
+        self, storage: LocalStorage, root: Root, *, pinned: bool = False, file_name: str | None = None
+    ) -> None:
+        super().__init__(Version(storage, root, file_name))
+        self._pinned, self._file_name = pinned, file_name
+
+    @property
+    def path(self) -> str:
+        """Where the store is."""
+        return self._version.storage.describe(self._file_name or "")
+
+    @property
+    def storage(self) -> Storage:
+        """Where its bytes are; it counts round trips and bytes."""
+        return self._version.storage
+
+    @property
+    def version(self) -> int:
+        """Number of the version."""
+        return self._version.root.version
+
+    def _follow(self, root: Root | None) -> None:
+        """Move on to a newer version."""
+        if root is not None and root.version != self.version:
+            self._version = Version(self._version.storage, root, self._file_name)
+
+    def _take_newest(self) -> None:
+        """Move on to the newest version."""
+        if not self._pinned:
+            self._follow(newest_root(self.storage))
+
+    def _check_writable(self) -> None:
+        if self._pinned:
+            raise UnsupportedError(
+                "this store is read-only: it was opened at a version, or is a single file",
+                path=self.path,
+                hint="open the folder without version= to write",
+            )
+        self._version.root.features.check_write("the store")
+
+    def _change(self, change: Callable[[Root, Version], Root | None]) -> None:
+        """Commit a change and follow it.
+
+        Args:
+            change: Makes the draft of the next version from the newest root and its open version; ``None`` means that
+                nothing is to be done.
+        """
+
+        def draft(newest: Root | None) -> Root | None:
+            if newest is None:
+                raise NotAStoreError("the store is gone", path=self.path)
+            newest.features.check_write("the store")
+            own = self._version
+            return change(newest, own if newest is own.root else Version(self.storage, newest))
+
+        self._follow(commit(self.storage, draft, self._version.root))
+
+    def _current_table(self, column: Column) -> tuple[RankTable, StoredObject] | None:
+        """Return the rank table of a column that new shards may share."""
+        named = self._version.root.current_objects.get(column.column_id)
+        if named is None or not isinstance(column.type, Tokens):
+            return None
+        (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
+        raw = bytes(data) if data is not None else b""
+        content = decode_object(raw, *named, RANK_TABLE)
+        return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
