@@ -61,6 +61,8 @@ LAYERS = [
     "column_walk",
     "column_changes",
     "column_edits",
+    "deleting",
+    "upkeep",
     "store",
     "opening",
     "verify_report",

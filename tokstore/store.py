@@ -24,6 +24,7 @@ from tokstore.parts import committed_nonces, decode_part, part_path, stage, stag
 from tokstore.root import Root
 from tokstore.storage import LocalStorage
 from tokstore.tokenizer import TextDecoder
+from tokstore.upkeep import Upkeep
 from tokstore.version import Version
 from tokstore.writer import Progress, Writer
 
@@ -51,7 +52,7 @@ class VersionInfo:
     tags: tuple[str, ...]
 
 
-class Store(ColumnEdits):
+class Store(ColumnEdits, Upkeep):
     """All samples of one version of a store, and everything that changes it. Get one from `open`.
 
     A store opened without a version follows its own commits; `refresh` takes in those of others. One opened at a
