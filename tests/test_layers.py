@@ -62,6 +62,8 @@ LAYERS = [
     "column_changes",
     "column_edits",
     "deleting",
+    "compaction",
+    "compaction_groups",
     "upkeep",
     "store",
     "opening",

@@ -33,7 +33,7 @@ from tokstore.column_values import (
     rows_of,
 )
 from tokstore.column_walk import Held, write_all, write_some
-from tokstore.editing import Editable
+from tokstore.editing import Editable, counted
 from tokstore.errors import ExistsError, TokstoreError
 from tokstore.packed import Ints
 from tokstore.root import Root
@@ -105,7 +105,7 @@ class ColumnEdits(Editable):
             )
         column = self._new_column(name, type, optional, level)
         source = self._source(column, values, inputs, ids, batch_size)
-        report = _reporter(progress, len(self), f"add {name}")
+        report = counted(progress, len(self), f"add {name}")
         column = replace(column, column_id=reserve_column_id(self.storage))
         files = ColumnFiles(self.storage, column, threads=threads)
         try:
@@ -160,7 +160,7 @@ class ColumnEdits(Editable):
             source = self._by_ids(column, values, ids)
             total = len(source.positions)
         files = ColumnFiles(self.storage, column, threads=threads, load=self._current_table)
-        report = _reporter(progress, total, f"fill {name}")
+        report = counted(progress, total, f"fill {name}")
         before: Held = []
         cover = self._written(files, partial(write_some, self._version, column, source, files, before, report))
         if not cover.files:
@@ -299,16 +299,3 @@ class ColumnEdits(Editable):
         except TokstoreError:
             files.abort()
             raise
-
-
-def _reporter(progress: Callable[[Progress], None] | None, total: int, what: str) -> Callable[[int], None]:
-    """Return what counts samples and passes them on."""
-    done = 0
-
-    def report(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(Progress(done, total, "samples", what))
-
-    return report

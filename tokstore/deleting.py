@@ -1,4 +1,4 @@
-"""Sample ids -> the version without these samples: tombstones beside the pages, nothing else is touched (format.md 8.5).
+"""Sample ids -> the version without these samples: tombstones beside the pages, nothing else changes (format.md 8.5).
 
 A function of the newest root: positions move when others delete or compact, ids do not.
 """
@@ -19,7 +19,7 @@ from tokstore.schema import Column
 from tokstore.version import ShardRows, Version
 from tokstore.wire import digest
 
-__all__ = ["delete_from", "losses_of"]
+__all__ = ["delete_from", "value_starts"]
 
 _SHARDS_AT_ONCE = 64
 
@@ -47,7 +47,7 @@ def delete_from(root: Root, ids: Ints, version: Version) -> tuple[Root | None, i
     for number in sorted({group.page for group in groups}):
         here = [group for group in groups if group.page == number]
         (plan,), before = version.plans([number]), version.deletions(number)
-        gone = (before or Deletions.none(plan)).with_losses(plan, losses_of(version, number, here, before))
+        gone = (before or Deletions.none(plan)).with_losses(plan, _losses_of(version, number, here, before))
         data = gone.encode()
         record = records[number : number + 1]
         record["deletion_digest"], record["deletion_bytes"] = np.void(digest(data)), len(data)
@@ -60,7 +60,7 @@ def delete_from(root: Root, ids: Ints, version: Version) -> tuple[Root | None, i
     return root.next("delete", pages=pages, inline=named_only(inline, list(pages)), totals=totals), len(positions)
 
 
-def losses_of(
+def _losses_of(
     version: Version, number: int, groups: Sequence[ShardRows], before: Deletions | None
 ) -> dict[int, ShardLoss]:
     """Return what shards of a page have lost once some rows are gone too.
@@ -80,11 +80,11 @@ def losses_of(
             samples = int(page.samples[one.shard])
             is_gone = np.zeros(samples, bool) if before is None else before.is_gone(one.shard, samples)
             is_gone[one.rows] = True
-            losses[one.shard] = ShardLoss(is_gone, _value_starts(version, primary, number, one.shard, samples))
+            losses[one.shard] = ShardLoss(is_gone, value_starts(version, primary, number, one.shard, samples))
     return losses
 
 
-def _value_starts(version: Version, primary: Column, number: int, shard: int, samples: int) -> Ints:
+def value_starts(version: Version, primary: Column, number: int, shard: int, samples: int) -> Ints:
     """Return the first value of the primary column of every row of a shard, with their number at the end."""
     place = version.place_of(number, shard, primary)
     if place.file is None:

@@ -14,8 +14,9 @@ from tokstore.schema import Column
 from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
 from tokstore.view import View
+from tokstore.writer import Progress
 
-__all__ = ["Editable"]
+__all__ = ["Editable", "counted"]
 
 
 class Editable(View):
@@ -94,3 +95,16 @@ class Editable(View):
         raw = bytes(data) if data is not None else b""
         content = decode_object(raw, *named, RANK_TABLE)
         return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
+
+
+def counted(progress: Callable[[Progress], None] | None, total: int, what: str) -> Callable[[int], None]:
+    """Return what counts samples and passes the count on."""
+    done = 0
+
+    def report(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(Progress(done, total, "samples", what))
+
+    return report

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tokstore.codecs.ranked import RankTable
+from tokstore.compaction import Group, PageFacts, replace_group, rewrite_group
+from tokstore.compaction_groups import groups_to_rewrite
 from tokstore.deleting import delete_from
-from tokstore.editing import Editable
+from tokstore.editing import Editable, counted
+from tokstore.errors import ConflictError, TokstoreError
+from tokstore.growth import NewShards
+from tokstore.objects import StoredObject
 from tokstore.packed import Ints
 from tokstore.root import Root
+from tokstore.schema import Column
 from tokstore.version import Version
 from tokstore.view import View
+from tokstore.writer import Progress, Writer
 
-__all__ = ["Upkeep"]
+__all__ = ["Compacted", "Upkeep"]
+
+_TRIES = 3
+
+
+@dataclass
+class Compacted:
+    """What `Store.compact` or `Store.merge` did.
+
+    Attributes:
+        replaced: Shards that were rewritten.
+        made: Shards that stand for them now.
+        left_out: Deleted samples that are not in these.
+        versions: Versions that were committed.
+        conflicts: Groups of shards that were left alone, since others changed them meanwhile.
+    """
+
+    replaced: int = 0
+    made: int = 0
+    left_out: int = 0
+    versions: int = 0
+    conflicts: int = 0
+
+    def add(self, group: Group) -> None:
+        """Count a group."""
+        self.replaced += len(group.keys)
+        self.made += 0 if group.new is None else group.new.page.shards
+        self.left_out += sum(int(np.count_nonzero(gone)) for gone in group.is_gone)
+        self.versions += 1
+
+    def __repr__(self) -> str:
+        alone = f", {self.conflicts} groups left alone since others changed them" if self.conflicts else ""
+        made = f"{self.replaced:,} shards became {self.made:,}, {self.left_out:,} deleted samples left out"
+        return f"<Compacted: {made}{alone}>"
 
 
 class Upkeep(Editable):
@@ -52,6 +95,117 @@ class Upkeep(Editable):
 
         self._change(change)
         return count
+
+    def compact(
+        self,
+        *,
+        min_deleted: float = 0.2,
+        max_shards: int = 64,
+        shard_tokens: int = 1 << 27,
+        erase: bool = False,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Compacted:
+        """Rewrite shards without their deleted samples, one version for each group of neighbours.
+
+        Order and sample ids stay, and so do earlier versions, until `prune` removes them. Small neighbours of shards
+        that are rewritten are joined with them.
+
+        Args:
+            min_deleted: Share of deleted samples from which on a shard is rewritten.
+            max_shards: Shards that one version replaces, at most.
+            shard_tokens: Tokens of one shard, held in memory while it is written.
+            erase: Let nothing of a deleted sample stay in the newest version: rewrite every shard with a deletion, and
+                every one that shares a column file, rank table or dictionary with such a shard.
+            threads: Threads that encode; the number of processors by default.
+            progress: Called with a `Progress` of samples done.
+
+        Returns:
+            What was done. Groups that others changed meanwhile are left alone and counted in `conflicts`.
+
+        Example:
+            >>> store.compact()  # doctest: +SKIP
+            <Compacted: 12 shards became 3, 4,711 deleted samples left out>
+        """
+        return self._rewrite("compact", min_deleted, max_shards, shard_tokens, erase, threads, progress)
+
+    def merge(
+        self,
+        *,
+        shard_tokens: int = 1 << 27,
+        max_shards: int = 64,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Compacted:
+        """Join small neighbouring shards, as many appends leave them; otherwise as `compact`.
+
+        Args:
+            shard_tokens: Tokens of one shard; shards of less than half of it are small.
+            max_shards: Shards that one version replaces, at most.
+            threads: Threads that encode; the number of processors by default.
+            progress: Called with a `Progress` of samples done.
+        """
+        return self._rewrite("merge", 2.0, max_shards, shard_tokens, False, threads, progress)
+
+    def _rewrite(
+        self,
+        verb: str,
+        min_deleted: float,
+        max_shards: int,
+        shard_tokens: int,
+        erase: bool,
+        threads: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> Compacted:
+        """Rewrite groups of shards, each in a version of its own."""
+        self._check_writable()
+        if not 1 <= max_shards <= 64:
+            raise ValueError(f"max_shards is 1 to 64, not {max_shards}")
+        if not min_deleted >= 0 or shard_tokens < 1:
+            raise ValueError("min_deleted is a share from 0 to 1, and shard_tokens is 1 or more")
+        self._take_newest()
+        groups = groups_to_rewrite(
+            self._version,
+            min_deleted=min_deleted,
+            max_shards=max_shards,
+            shard_tokens=shard_tokens,
+            merge=verb == "merge",
+            erase=erase,
+        )
+        facts, fresh, done = PageFacts(), set[bytes](), Compacted()
+        report = counted(progress, sum(group.samples for group in groups), verb)
+
+        def shared(column: Column) -> tuple[RankTable, StoredObject] | None:
+            # A table that was made before may know samples that are deleted now.
+            found = self._current_table(column)
+            return found if found is not None and found[1].digest in fresh else None
+
+        def open_writer(finish: Callable[[NewShards], None]) -> Writer:
+            return Writer(self.storage, self.schema, finish, shard_tokens=shard_tokens, threads=threads, current=shared)
+
+        for group in groups:
+            for _ in range(_TRIES):
+                self._take_newest()
+                made = rewrite_group(self._version, group.keys, facts, open_writer, report)
+                if made is not None and self._replace(verb, made, facts):
+                    done.add(made)
+                    fresh |= {pair[0] for pair in ((made.new and made.new.current) or {}).values()}
+                    break
+            else:
+                done.conflicts += 1
+        return done
+
+    def _replace(self, verb: str, group: Group, facts: PageFacts) -> bool:
+        """Commit new shards for old ones; remove them and return ``False`` where others were faster."""
+        try:
+            self._change(lambda root, version: replace_group(root, verb, group, version, facts))
+        except TokstoreError as error:
+            for path in group.paths:
+                self.storage.delete(path)
+            if isinstance(error, ConflictError):
+                return False
+            raise
+        return True
 
     def _chosen_ids(self, positions: Any, ids: Any, where: Any) -> Ints:
         """Return the sample ids of samples that are given in one of three ways."""

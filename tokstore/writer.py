@@ -34,10 +34,10 @@ from tokstore.shard import file_path
 from tokstore.shard_writer import FileFacts, write_data_file
 from tokstore.storage import FileSink, Storage
 
-__all__ = ["Progress", "Writer"]
+__all__ = ["SHARD_BYTES", "Progress", "Writer"]
 
 _SHARD_TOKENS = 1 << 27
-_SHARD_BYTES = 1 << 28
+SHARD_BYTES = 1 << 28
 _APPENDED_AT_ONCE = 1024
 _HELD_OBJECT_BYTES = 64 << 20
 
@@ -224,6 +224,15 @@ class Writer:
         held = self._buffered + len(self._appended)
         return f"<Writer {self._state}: {self._tokens_written} tokens, {len(self._facts)} shards, {held} samples wait>"
 
+    def extend_rows(self, rows: dict[int, ColumnRows], count: int) -> None:
+        """Write rows of all columns as they are, by column id: they were checked when they were first written."""
+        self._check_open()
+        self._add(rows, count)
+
+    def end_shard(self) -> None:
+        """Let the next sample begin another shard."""
+        self._write_shard()
+
     # From samples to shards -----------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
@@ -303,7 +312,7 @@ class Writer:
             return True
         return (
             self._buffered >= MAX_SHARD_SAMPLES
-            or sum(one.nbytes for one in self._buffers.values() if one.column != primary) >= _SHARD_BYTES
+            or sum(one.nbytes for one in self._buffers.values() if one.column != primary) >= SHARD_BYTES
         )
 
     def _write_shard(self, empty: bool = False) -> None:
