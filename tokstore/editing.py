@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tokstore.codecs.ranked import RankTable
 from tokstore.column_types import Tokens
-from tokstore.errors import NotAStoreError, UnsupportedError
+from tokstore.errors import MissingFileError, NotAStoreError, UnsupportedError
 from tokstore.manifest import commit, newest_root
 from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
 from tokstore.root import Root
@@ -84,7 +84,14 @@ class Editable(View):
             own = self._version
             return change(newest, own if newest is own.root else Version(self.storage, newest))
 
-        self._follow(commit(self.storage, draft, self._version.root))
+        try:
+            made = commit(self.storage, draft, self._version.root)
+        except MissingFileError:
+            if self._version.is_there():
+                raise
+            # Pages of a version that was pruned meanwhile are gone, but the change can be made to a newer one.
+            made = commit(self.storage, draft, newest_root(self.storage))
+        self._follow(made)
 
     def _current_table(self, column: Column) -> tuple[RankTable, StoredObject] | None:
         """Return the rank table of a column that new shards may share."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from tokstore.compaction import Group, PageFacts, replace_group, rewrite_group
 from tokstore.compaction_groups import groups_to_rewrite
 from tokstore.deleting import delete_from
 from tokstore.editing import Editable, counted
-from tokstore.errors import ConflictError, TokstoreError
+from tokstore.errors import ConflictError, ExistsError, TokstoreError, VersionError, suggest
 from tokstore.growth import NewShards
+from tokstore.manifest import newest_root, read_root
 from tokstore.objects import StoredObject
 from tokstore.packed import Ints
+from tokstore.pruning import Pruned, plan_pruning, remove
 from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.version import Version
@@ -26,6 +30,7 @@ from tokstore.writer import Progress, Writer
 __all__ = ["Compacted", "Upkeep"]
 
 _TRIES = 3
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
 @dataclass
@@ -147,6 +152,104 @@ class Upkeep(Editable):
         """
         return self._rewrite("merge", 2.0, max_shards, shard_tokens, False, threads, progress)
 
+    def tag(self, name: str, version: int | None = None, *, exist: str = "error") -> None:
+        """Give a version a name, by which it can be opened and which keeps it from `prune`.
+
+        Args:
+            name: Letters, digits, ``.``, ``_`` and ``-``.
+            version: Its number; that of this store by default.
+            exist: ``"replace"`` takes the name from another version.
+
+        Raises:
+            ExistsError: Another version has the name.
+            VersionError: No such version.
+
+        Example:
+            >>> store.tag("v1")  # doctest: +SKIP
+            >>> ts.open("corpus", version="v1")  # doctest: +SKIP
+        """
+        self._check_writable()
+        if exist not in ("error", "replace"):
+            raise ValueError(f'exist is "error" or "replace", not {exist!r}')
+        if not isinstance(name, str) or not _TAG.match(name):
+            raise ValueError(f"a tag is made of letters, digits, '.', '_' and '-', not {name!r}")
+        number = self.version if version is None else version
+        read_root(self.storage, number)
+
+        def change(root: Root, newest: Version) -> Root | None:
+            other = root.tags.get(name, number)
+            if other != number and exist == "error":
+                raise ExistsError(
+                    f"version {other} has the tag {name!r}", path=self.path, hint='exist="replace" takes it away'
+                )
+            return None if root.tags.get(name) == number else root.next("tag", tags=root.tags | {name: number})
+
+        self._change(change)
+        read_root(self.storage, number)  # it may have been pruned just before it had a tag
+
+    def untag(self, name: str) -> None:
+        """Take a tag away; the version stays, until `prune` removes it.
+
+        Args:
+            name: The tag.
+
+        Raises:
+            VersionError: No such tag.
+        """
+        self._check_writable()
+
+        def change(root: Root, newest: Version) -> Root:
+            if name not in root.tags:
+                raise VersionError(f"no tag {name!r}", path=self.path, hint=suggest(name, root.tags))
+            return root.next("untag", tags={one: number for one, number in root.tags.items() if one != name})
+
+        self._change(change)
+
+    def tags(self) -> dict[str, int]:
+        """Return the tags: the number of a version for each name."""
+        return dict(self._version.root.tags)
+
+    def prune(
+        self,
+        *,
+        keep: int = 1,
+        older_than: timedelta | float | None = None,
+        dry_run: bool = True,
+        grace: timedelta | float = 86_400.0,
+    ) -> Pruned:
+        """Remove old versions, and all bytes that no version, tag or staged part needs any more.
+
+        Views and streams of a version that is removed stop working. Nothing brings it back.
+
+        Args:
+            keep: The newest versions that stay, 1 or more. Versions with a tag stay too, and those that are needed to
+                tell whether a staged part is committed already.
+            older_than: Only versions that were committed longer ago go; seconds or a `timedelta`.
+            dry_run: Only find out what would go. ``False`` removes it.
+            grace: How old files that no version names have to be before they go: longer than any writer is at work, so
+                that nothing of a living one is taken. Tables that a writer may be sharing stay as long, too.
+
+        Returns:
+            What went, or would go.
+
+        Example:
+            >>> store.prune()  # doctest: +SKIP
+            <Pruned: would remove 3 versions, 17 files of 81,920 bytes; keeps [4]>
+        """
+        self._check_writable()
+        if keep < 1:
+            raise ValueError(f"keep is 1 or more, not {keep}: the newest version always stays")
+        age, patience = _seconds(older_than, "older_than"), _seconds(grace, "grace")
+        while True:
+            self._take_newest()
+            plan = plan_pruning(self.storage, keep=keep, older_than=age, grace=patience or 0.0)
+            # What was committed meanwhile may name what looked free.
+            if dry_run or newest_root(self.storage).version == max(plan.kept):
+                break
+        if not dry_run:
+            remove(self.storage, plan)
+        return plan
+
     def _rewrite(
         self,
         verb: str,
@@ -223,6 +326,14 @@ class Upkeep(Editable):
                 raise ValueError("the view is of another store")
             return _ids_of(positions, slice(None))
         return _ids_of(self, positions)
+
+
+def _seconds(given: timedelta | float | None, name: str) -> float | None:
+    """Return a length of time in seconds."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if seconds is not None and not seconds >= 0:
+        raise ValueError(f"{name} is a number of seconds from 0 on, or a timedelta, not {given!r}")
+    return seconds
 
 
 def _ids_of(view: View, positions: Any) -> Ints:
