@@ -62,6 +62,7 @@ LAYERS = [
     "column_walk",
     "column_changes",
     "column_edits",
+    "column_parts",
     "deleting",
     "compaction",
     "compaction_groups",

@@ -28,6 +28,7 @@ from tokstore.column_values import (
     ByPosition,
     InOrder,
     RowSource,
+    SomeRows,
     apply_function,
     as_whole,
     rows_of,
@@ -43,6 +44,9 @@ from tokstore.version import Version
 from tokstore.writer import Progress
 
 __all__ = ["ColumnEdits"]
+
+Calls = Callable[[Ints], Iterator[ColumnRows]]
+"""Gives the rows of samples at ascending positions, batch by batch."""
 
 
 class ColumnEdits(Editable):
@@ -105,14 +109,7 @@ class ColumnEdits(Editable):
             )
         column = self._new_column(name, type, optional, level)
         source = self._source(column, values, inputs, ids, batch_size)
-        report = counted(progress, len(self), f"add {name}")
-        column = replace(column, column_id=reserve_column_id(self.storage))
-        files = ColumnFiles(self.storage, column, threads=threads)
-        try:
-            cover = self._written(files, partial(write_all, self._version, column, source, files, report))
-            self._commit_files(files, lambda root, version: add_to(root, column, cover, version))
-        finally:
-            release_column_id(self.storage, column.column_id)
+        self._add(column, source, counted(progress, len(self), f"add {name}"), threads)
 
     def fill_column(
         self,
@@ -150,22 +147,14 @@ class ColumnEdits(Editable):
         if column.column_id == self.schema.primary.column_id:
             raise ValueError(f"column {name!r} is the primary one, which cannot be filled (format.md 6.2)")
         if callable(values):
-            source: ByPosition | Callable[[Ints], Iterator[ColumnRows]] = self._calls(
-                column, values, inputs, ids, batch_size
-            )
+            source: SomeRows | Calls = self._calls(column, values, inputs, ids, batch_size)
             total = self._version.root.columns[column.column_id].missing
         else:
             if ids is None or inputs is not None:
                 raise TypeError("fill_column takes values with ids=, or a function with inputs=")
-            source = self._by_ids(column, values, ids)
-            total = len(source.positions)
-        files = ColumnFiles(self.storage, column, threads=threads, load=self._current_table)
-        report = counted(progress, total, f"fill {name}")
-        before: Held = []
-        cover = self._written(files, partial(write_some, self._version, column, source, files, before, report))
-        if not cover.files:
-            return
-        self._commit_files(files, lambda root, version: fill_in(root, column, cover, before, version))
+            source = by_ids = self._by_ids(column, values, ids)
+            total = len(by_ids.positions)
+        self._fill(column, source, counted(progress, total, f"fill {name}"), threads)
 
     def drop_column(self, name: str) -> None:
         """Drop a column, as one version; earlier versions keep it. Its bytes go when files are compacted and pruned.
@@ -205,6 +194,56 @@ class ColumnEdits(Editable):
         self._change(lambda root, version: rename_in(root, column, new_name))
 
     # How it is done -------------------------------------------------------------------------------------------
+
+    def _add(
+        self,
+        column: Column,
+        source: RowSource,
+        report: Callable[[int], None],
+        threads: int | None,
+        sign: Callable[[Root, Root], Root | None] | None = None,
+    ) -> None:
+        """Write a new column and commit it.
+
+        Args:
+            column: The column; it gets its id here.
+            source: Its rows.
+            report: Called with samples done.
+            threads: Threads that encode.
+            sign: Changes the draft, given the newest root; ``None`` means that nothing is to be done.
+        """
+        column = replace(column, column_id=reserve_column_id(self.storage))
+        files = ColumnFiles(self.storage, column, threads=threads)
+
+        def change(root: Root, version: Version) -> Root | None:
+            draft = add_to(root, column, cover, version)
+            return draft if sign is None else sign(root, draft)
+
+        try:
+            cover = self._written(files, partial(write_all, self._version, column, source, files, report))
+            self._commit_files(files, change)
+        finally:
+            release_column_id(self.storage, column.column_id)
+
+    def _fill(
+        self,
+        column: Column,
+        source: SomeRows | Calls,
+        report: Callable[[int], None],
+        threads: int | None,
+        sign: Callable[[Root, Root], Root | None] | None = None,
+    ) -> None:
+        """Write a column of some shards anew and commit it; see `_add` for the arguments."""
+        files = ColumnFiles(self.storage, column, threads=threads, load=self._current_table)
+        before: Held = []
+
+        def change(root: Root, version: Version) -> Root | None:
+            draft = fill_in(root, column, cover, before, version)
+            return draft if sign is None else sign(root, draft)
+
+        cover = self._written(files, partial(write_some, self._version, column, source, files, before, report))
+        if cover.files or sign is not None:
+            self._commit_files(files, change)
 
     def _new_column(self, name: str, kind: ColumnType, optional: bool, level: str | None) -> Column:
         """Check and describe a column that has no id yet."""
@@ -268,8 +307,8 @@ class ColumnEdits(Editable):
         inputs: Sequence[str] | None,
         ids: Any,
         batch_size: int,
-    ) -> Callable[[Ints], Iterator[ColumnRows]]:
-        """Return what gives the rows of samples at ascending positions by a function."""
+    ) -> Calls:
+        """Return what gives the rows of samples by a function."""
         if ids is not None or inputs is None:
             raise TypeError("a function takes inputs=, the columns that it is given, and no ids=")
         if batch_size < 1:
@@ -292,7 +331,7 @@ class ColumnEdits(Editable):
             files.abort()
             raise
 
-    def _commit_files(self, files: ColumnFiles, change: Callable[[Root, Version], Root]) -> None:
+    def _commit_files(self, files: ColumnFiles, change: Callable[[Root, Version], Root | None]) -> None:
         """Commit column files. Only a refusal says for sure that no root names them."""
         try:
             self._change(change)

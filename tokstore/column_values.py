@@ -19,7 +19,17 @@ from tokstore.packed import Ints
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.schema import Column
 
-__all__ = ["ByPosition", "InOrder", "RowSource", "apply_function", "overlay", "rows_at_once", "rows_of"]
+__all__ = [
+    "ByPosition",
+    "InOrder",
+    "RowSource",
+    "SomeRows",
+    "apply_function",
+    "as_whole",
+    "overlay",
+    "rows_at_once",
+    "rows_of",
+]
 
 _PIECE_BYTES, _PIECE_ROWS, _LISTED_ROWS = 64 << 20, 1 << 20, 1 << 16
 
@@ -39,6 +49,16 @@ def rows_at_once(column: Column) -> int:
     if column.type.ragged:
         return _LISTED_ROWS
     return max(1, min(_PIECE_ROWS, _PIECE_BYTES // max(1, missing_rows(column, 1).values.nbytes)))
+
+
+class SomeRows(Protocol):
+    """Rows of some samples."""
+
+    def counts(self, starts: Ints) -> Ints:
+        """Return how many samples have a row, of runs of positions that begin at `starts` and end at the next."""
+
+    def among(self, first: int, stop: int) -> tuple[Ints, ColumnRows]:
+        """Return which samples between two positions have a row, counted from the first, and these rows."""
 
 
 class InOrder:
@@ -107,8 +127,12 @@ class ByPosition:
         self._at += count
         return overlay(missing_rows(self._column, count), at, rows)
 
+    def counts(self, starts: Ints) -> Ints:
+        """Return how many samples have a row; see `SomeRows`."""
+        return np.diff(np.searchsorted(self.positions, starts))
+
     def among(self, first: int, stop: int) -> tuple[Ints, ColumnRows]:
-        """Return which samples between two positions have a row, counted from the first, and these rows."""
+        """Return which samples have a row, and these rows; see `SomeRows`."""
         a, b = np.searchsorted(self.positions, [first, stop]).tolist()
         chosen = self._order[a:b]
         if isinstance(self._values, (np.ndarray, Ragged)):
@@ -180,7 +204,7 @@ def overlay(rows: ColumnRows, at: Ints, new: ColumnRows) -> ColumnRows:
 
     Args:
         rows: The rows.
-        at: Which of them are replaced, ascending.
+        at: Which of them are replaced.
         new: What they are replaced by.
     """
     valid = None if rows.valid is None else rows.valid.copy()

@@ -11,7 +11,7 @@ import numpy as np
 
 from tokstore.block import ColumnRows
 from tokstore.column_files import ColumnFiles
-from tokstore.column_values import ByPosition, InOrder, RowSource, overlay, rows_at_once
+from tokstore.column_values import InOrder, RowSource, SomeRows, overlay, rows_at_once
 from tokstore.intake import missing_rows
 from tokstore.packed import Ints
 from tokstore.placement import Placement
@@ -51,7 +51,7 @@ def write_all(
 def write_some(
     version: Version,
     column: Column,
-    source: ByPosition | Callable[[Ints], Iterator[ColumnRows]],
+    source: SomeRows | Callable[[Ints], Iterator[ColumnRows]],
     files: ColumnFiles,
     before: Held,
     report: Callable[[int], None],
@@ -61,8 +61,8 @@ def write_some(
         (page,), (plan,), gone = version.pages([number]), version.plans([number]), version.deletions(number)
         starts = version.shard_starts(number) + start
         keys, spans = page.shard_keys(), plan.samples_per_span()
-        if isinstance(source, ByPosition):
-            wanted = np.diff(np.searchsorted(source.positions, starts)) > 0
+        if not callable(source):
+            wanted = source.counts(starts) > 0
         else:
             placement = page.columns.get(column.column_id) or Placement.absent(page.samples, column.type)
             wanted = (page.samples if placement.missing is None else placement.missing) > 0

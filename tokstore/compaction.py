@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +143,7 @@ def rewrite_group(
         writer.abort()
         raise
     new = written[0]
-    page = replace(new.page, **_ids_of_shards(first, count, new.page.samples))
+    page = new.page.with_ids(first, count)
     return Group(list(keys), is_gone, holders, replace(new, page=page))
 
 
@@ -218,20 +217,6 @@ def _runs_of(version: Version, live: Sequence[ShardRows]) -> tuple[Ints, Ints]:
     first, count = np.concatenate(firsts), np.concatenate(counts)
     begins = np.flatnonzero(np.append(True, first[1:] != (first + count)[:-1])) if len(first) else np.zeros(0, np.int64)
     return first[begins], np.add.reduceat(count, begins) if len(begins) else count
-
-
-def _ids_of_shards(first: Ints, count: Ints, samples: Ints) -> dict[str, Any]:
-    """Cut runs of sample ids where shards end; return them as fields of a page."""
-    ends, shard_ends = np.cumsum(count), np.cumsum(samples)
-    edges = np.union1d(ends, shard_ends)
-    begins = np.concatenate([[0], edges[:-1]])
-    run = np.searchsorted(ends, begins, side="right")
-    shard_of = np.searchsorted(shard_ends, begins, side="right")
-    return {
-        "id_runs": np.bincount(shard_of, minlength=len(samples)).astype(np.int64),
-        "id_first": first[run] + begins - (ends - count)[run],
-        "id_samples": edges - begins,
-    }
 
 
 def _chunks(version: Version, first: int, stop: int) -> Iterator[tuple[int, int]]:

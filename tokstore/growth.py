@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
 __all__ = ["NewShards", "Part", "append_shards"]
 
-_PART_KINDS = {1: bytes, 2: int, 3: bytes, 4: bytes, 5: dict, 6: list, 7: bytes}
+_PART_KINDS = {1: bytes, 2: int, 3: bytes, 4: bytes, 5: dict, 6: list, 7: bytes, 8: dict}
 
 
 @dataclass(frozen=True)
@@ -148,16 +149,25 @@ def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -
 
 @dataclass(frozen=True)
 class Part:
-    """A staged part (format.md 8.6)."""
+    """A staged part (format.md 8.6).
+
+    Attributes:
+        nonce: 16 random bytes.
+        base_version: The newest version when it was begun.
+        shards: Its shards.
+        column: The column that it is for, if its shards hold values of samples that the store has already; the sample
+            ids of its page are then those of these samples. ``None`` for a part of new samples.
+    """
 
     nonce: bytes
     base_version: int
     shards: NewShards
+    column: Column | None = None
 
     @classmethod
-    def of(cls, shards: NewShards, base_version: int) -> Part:
+    def of(cls, shards: NewShards, base_version: int, column: Column | None = None) -> Part:
         """Make a part of new shards."""
-        return cls(secrets.token_bytes(16), base_version, shards)
+        return cls(secrets.token_bytes(16), base_version, shards, column)
 
     def encode(self) -> bytes:
         """Return the bytes of the file."""
@@ -172,6 +182,8 @@ class Part:
             6: new.schema.records(),
             7: b"".join(new.objects),
         }
+        if self.column is not None:
+            content[8] = self.column.record()
         framed = wrap(PART_MAGIC, encode_metadata(content))
         return framed + checksum(framed).to_bytes(8, "little")
 
@@ -181,7 +193,7 @@ class Part:
         check_whole(data, 32, "a part", "format.md 8.6")
         expected = int.from_bytes(data[-8:], "little")
         verify_checksum(data[:-8], expected, 0, "part", 0)
-        raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (), "a part", "format.md 8.6")
+        raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (8,), "a part", "format.md 8.6")
         if len(raw[1]) != 16 or len(raw[7]) % 32:
             raise CorruptError("the nonce or an object of a part is cut", rule="format.md 8.6")
         schema = Schema.from_records(raw[6])
@@ -194,7 +206,19 @@ class Part:
         names = [raw[7][i : i + 32] for i in range(0, len(raw[7]), 32)]
         if any(name not in known for name in names):
             raise CorruptError("a part brings an object that none of its files names", rule="format.md 8.6")
-        return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}))
+        column = None if 8 not in raw else _column_of_part(raw[8], schema, page)
+        return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}), column)
+
+
+def _column_of_part(record: Any, schema: Schema, page: Page) -> Column:
+    """Return the column that a part is for, if the part can be one of a column."""
+    (column,) = Schema.from_records([record]).columns
+    if len(schema) != 1 or schema.columns[0].column_id or column.column_id:
+        raise CorruptError("a part of a column has other columns, or one with an id", rule="format.md 8.6")
+    order = np.argsort(page.id_first, kind="stable")
+    if (page.id_first[order][1:] < (page.id_first + page.id_samples)[order][:-1]).any():
+        raise CorruptError("a part of a column has two values of one sample", rule="format.md 8.6")
+    return column
 
 
 def _counts(t: ColumnTotals) -> dict[int, int]:

@@ -125,6 +125,20 @@ class Page:
         firsts = first_sample_id + np.cumsum(self.samples) - self.samples
         return replace(self, id_runs=full.astype(np.int64), id_first=firsts[full], id_samples=self.samples[full])
 
+    def with_ids(self, first: Ints, count: Ints) -> Page:
+        """Return the page with sample ids that are given as runs over all its samples: first id and number."""
+        ends, shard_ends = np.cumsum(count), np.cumsum(self.samples)
+        edges = np.union1d(ends, shard_ends[self.samples > 0])
+        begins = np.concatenate([[0], edges[:-1]]) if len(edges) else edges
+        run = np.searchsorted(ends, begins, side="right")
+        shard_of = np.searchsorted(shard_ends, begins, side="right")
+        return replace(
+            self,
+            id_runs=np.bincount(shard_of, minlength=self.shards).astype(np.int64),
+            id_first=first[run] + begins - (ends - count)[run],
+            id_samples=edges - begins,
+        )
+
     def join(self, other: Page, schema: Schema) -> Page:
         """Return one page with the shards of both; a file that both name stands in it once."""
         kinds = {column.column_id: column.type for column in schema.columns}

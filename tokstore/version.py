@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokstore.block import decoder_for
 from tokstore.cache import Cache
 from tokstore.codecs.contract import BlockDecoder
+from tokstore.column_types import ColumnType
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.format import HAS_DELETIONS, check_stored
@@ -83,7 +84,7 @@ class Version:
         self._shard_starts: Cache[int, Ints] = Cache(_PAGES)
         self._files: Cache[bytes, DataFile] = Cache(_FILES, _FILE_BYTES, lambda one: one.nbytes)
         self._objects: Cache[bytes, bytes] = Cache(1024, _OBJECT_BYTES, len)
-        self._decoders: Cache[tuple[bytes, int], tuple[BlockDecoder, int]] = Cache(
+        self._decoders: Cache[tuple[bytes, ColumnType], tuple[BlockDecoder, int]] = Cache(
             1024, _OBJECT_BYTES, lambda one: one[1]
         )
         self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
@@ -336,7 +337,7 @@ class Version:
         """Return the decoder of a column of a file; files with the same rank table share one."""
         file.check_column(column.column_id, column.type)
         one = file.object_of(column.column_id)
-        key = (b"" if one is None else one.digest, column.column_id)
+        key = (b"" if one is None else one.digest, column.type)
         found = self._decoders.get(key)
         if found is None:
             try:
