@@ -202,7 +202,7 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
         at = stop
         if not ranges:
             continue
-        read = version.storage.read_ranges(ranges)
+        read = version.read(ranges)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
