@@ -6,6 +6,7 @@ and the first row that is wrong; they never show its content.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
