@@ -20,7 +20,7 @@ _FORM_NAMES = {
     1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
     2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps", 5: "planes apart", 6: "turned apart"},
     3: {0: "bytes"},
-    4: {0: "values", 1: "rANS"},
+    4: {0: "values", 1: "rANS", 2: "bits"},
     5: {0: "planes", 1: "rANS"},
     6: {0: "bits", 1: "runs"},
 }

@@ -12,16 +12,17 @@ import numpy as np
 from tokstore.block import ColumnRows, block_values, cut_ragged
 from tokstore.codecs.bits import BitEncoder
 from tokstore.codecs.categories import MAX_CATEGORIES, decode_categories, encode_categories
+from tokstore.codecs.codes import CodeEncoder
 from tokstore.codecs.dictionaries import choose_dictionary
 from tokstore.codecs.numbers import NumberEncoder, in_steps
 from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
 from tokstore.codecs.vector_model import VectorModel
-from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Score, Text, Tokens, Vector
+from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
-from tokstore.objects import CATEGORIES, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
+from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
 from tokstore.schema import Column
 from tokstore.vector_encoding import ExactEncoder, ModelEncoder, choose_model, quality_record
 
@@ -81,6 +82,8 @@ class Encoders:
             return self._strings(column, rows, level, pool)
         if isinstance(kind, Category):
             return self._categories(column, rows, numbers)
+        if isinstance(kind, Codes) and name != "plain":
+            return self._codes(column, kind, rows, name, pool)
         if isinstance(kind, Vector):
             return self._vectors(column, kind, rows, name, pool)
         if kind.dtype_number == BIT:
@@ -143,6 +146,15 @@ class Encoders:
             return NewColumn(column, rows, encoder, lambda: held.stored)
         made = pool.submit(encode_object, DICTIONARY, chosen.content)
         return NewColumn(column, rows, encoder, self._bring(column, chosen, made))
+
+    def _codes(self, column: Column, kind: Codes, rows: ColumnRows, level: str, pool: ThreadPoolExecutor) -> NewColumn:
+        """Fit the model of a shard of codes; at the levels that care for bytes with contexts."""
+        frames = None if kind.ragged else kind.width // kind.frame
+        encoder = CodeEncoder.for_values(rows.values, kind.size, kind.frame, frames, level != "fast")
+        if encoder.model is None:
+            return NewColumn(column, rows, encoder)
+        made = pool.submit(encode_object, CODE_MODEL, encoder.model.encode())
+        return NewColumn(column, rows, encoder, self._bring(column, encoder.model, made))
 
     def _vectors(
         self, column: Column, kind: Vector, rows: ColumnRows, level: str, pool: ThreadPoolExecutor

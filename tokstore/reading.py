@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import Vector
+from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
@@ -138,7 +138,8 @@ def _plan_column(
             values[part] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
-            pieces.append(Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts))
+            piece = Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts)
+            pieces.append(replace(piece, together=64) if isinstance(kind, Codes) else piece)
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 

@@ -19,11 +19,11 @@ from tokstore.codecs.code_model import CodeModel
 from tokstore.codecs.contract import (
     PLAIN,
     ZSTD,
+    EachEncoder,
     EncodedBlock,
     pack,
     split_form,
     unpack_coded,
-    unpack_together,
 )
 from tokstore.codecs.rans import decode_lanes, encode_lanes
 from tokstore.errors import CorruptError
@@ -61,7 +61,7 @@ def _groups(counts: Iterable[int]) -> Iterable[slice]:
         yield slice(start, end)
 
 
-class CodeEncoder:
+class CodeEncoder(EachEncoder):
     """Encode blocks of codes; the smallest of the value forms wins. Thread-safe.
 
     Args:
@@ -69,6 +69,9 @@ class CodeEncoder:
         size: Codes are below it; needed only without a model.
         zstd_level: 1 to 22, for plain values.
     """
+
+    codec = 4
+    run = 16
 
     def __init__(self, model: CodeModel | None, size: int | None = None, zstd_level: int = _ZSTD_LEVEL) -> None:
         if model is None and size is None:
@@ -160,10 +163,6 @@ class CodeDecoder:
         self._size, self._width, self._model = size, width, model
         self._ids = None if model is None else model.ids.astype(np.int32)
         self._in_order = self._ids is not None and bool((self._ids == np.arange(self._ids.size)).all())
-
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Unpack blocks together; see `BlockDecoder`."""
-        return unpack_together(blocks, None, _dtype(self._size).itemsize)
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out` (int32); see `BlockDecoder`."""
