@@ -54,7 +54,8 @@ def grids(samples: int, side: int, size: int, seed: int = 0) -> Codes:
     steps = rng.integers(-1, 2, (2, samples, side, side)).cumsum(axis=2)
     smooth = (steps[0] + steps[1].transpose(0, 2, 1) + rng.integers(0, size, (samples, 1, 1))) % size
     shuffled: Codes = rng.permutation(size).astype(dtype_of(size))
-    return shuffled.take(smooth.reshape(-1))
+    made: Codes = shuffled.take(smooth.reshape(-1))
+    return made
 
 
 def bits_per_code(values: Codes, size: int, width: int, rows: int | None, contexts: bool) -> float:
