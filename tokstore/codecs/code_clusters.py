@@ -17,12 +17,12 @@ from tokstore.codecs.code_contexts import COLUMN, LEFT, UP, Contexts, neighbours
 
 __all__ = ["find_contexts"]
 
-_SAMPLE = 1 << 21  # values that contexts are chosen by
+_SAMPLE = 1 << 20  # values that contexts are chosen by
 _COUNTS = 1 << 23  # items of a table of counts, at most
 _VALUES_PER_CONTEXT, _MOST_CLASSES, _MOST_CLASSES_ALONE = 50, 160, 512
 _MOST_TABLES = 512
 _MOST_COLUMNS = 64
-_ROUNDS = 8
+_ROUNDS = 4
 _BITS_PER_FREQUENCY, _BITS_PER_CONTEXT = 7.0, 4.0
 _PRIOR = 2.0  # weight of the whole distribution in that of a context
 _NEW_TABLE_BITS = 8.0  # what a context has to save before it gets another table than its neighbours
@@ -50,9 +50,10 @@ def find_contexts(symbols: NDArray[Any], count: int, width: int, frames_per_lane
                 contexts = sample.cluster(tuple(sorted((*chosen, feature))))
                 tried.append((sample.cost(contexts), feature, contexts))
         if not tried or min(tried, key=lambda one: one[0])[0] >= cost:
-            return best
+            break
         cost, feature, best = min(tried, key=lambda one: one[0])
         chosen = (*chosen, feature)
+    return sample.resize(tuple(sorted(chosen)), best, cost) if chosen else best
 
 
 class _Sample:
@@ -91,8 +92,22 @@ class _Sample:
         bits = (_code_length(counts) + 1.44 * used) * self._total / self._values.size
         return bits + _BITS_PER_FREQUENCY * used + _BITS_PER_CONTEXT * len(contexts.tables) * bool(contexts.maps)
 
-    def cluster(self, features: tuple[int, ...]) -> Contexts:
-        """Find the classes and tables of a set of features."""
+    def resize(self, features: tuple[int, ...], best: Contexts, cost: float) -> Contexts:
+        """Return better contexts of the same features, with twice or half as many tables as long as that helps."""
+        for factor in (2.0, 0.5):
+            tables, found = self._tables, best
+            while 2 <= int(tables * factor) <= _MOST_TABLES:
+                tables = int(tables * factor)
+                tried = self.cluster(features, tables)
+                if self.cost(tried) >= cost:
+                    break
+                found, cost = tried, self.cost(tried)
+            if found is not best:
+                return found
+        return best
+
+    def cluster(self, features: tuple[int, ...], tables: int | None = None) -> Contexts:
+        """Find the classes of a set of features, and their tables, of which there are `tables` at most."""
         room = self._contexts
         limit = _MOST_CLASSES_ALONE if len(features) == 1 else _MOST_CLASSES
         maps: dict[int, Ints] = {}
@@ -105,8 +120,9 @@ class _Sample:
             room = max(room // (int(maps[feature].max()) + 1), 1)
         classes = {feature: int(found.max()) + 1 for feature, found in maps.items()}
         contexts = Contexts(maps, classes, np.arange(int(np.prod(list(classes.values()))), dtype=np.int64))
-        tables = self._share_tables(contexts.of(self._given), len(contexts.tables), classes[features[-1]])
-        return Contexts(maps, classes, tables)
+        most = tables or self._tables
+        shared = self._share_tables(contexts.of(self._given), len(contexts.tables), classes[features[-1]], most)
+        return Contexts(maps, classes, shared)
 
     def _classes(self, feature: int, most: int) -> Ints:
         """Sort the symbols of a neighbour into classes by what they stand beside."""
@@ -123,12 +139,14 @@ class _Sample:
         cells = keys.astype(np.int64) * self._symbols + self._values
         return np.bincount(cells, minlength=many * self._symbols).reshape(many, -1).astype(np.float32)
 
-    def _share_tables(self, found: Ints, contexts: int, run: int) -> Ints:
-        """Give every context a table; `run` contexts after one another differ in their last feature only."""
-        seen, place = np.unique(found, return_inverse=True)
-        counts = self._count(place, len(seen))
+    def _share_tables(self, found: Ints, contexts: int, run: int, most: int) -> Ints:
+        """Give every context one of `most` tables; `run` contexts after one another differ in their last feature."""
+        seen = np.flatnonzero(np.bincount(found, minlength=contexts))
+        place = np.zeros(contexts, np.int64)
+        place[seen] = np.arange(len(seen))
+        counts = self._count(place.take(found), len(seen))
         weight = counts.sum(axis=1)
-        tables = min(self._tables, len(seen))
+        tables = min(most, len(seen))
         lengths = _lengths(counts[np.argsort(-weight, kind="stable")[:tables]], self._order0)
         for _ in range(_ROUNDS):
             table = (counts @ lengths).argmin(axis=1)
@@ -172,11 +190,13 @@ def _k_means(rows: Counts, groups: int) -> Ints:
     """Sort rows of counts into groups by the distance of the square roots of their shares."""
     weight = rows.sum(axis=1)
     points = np.sqrt(rows / weight[:, None]).astype(np.float32)
+    # All products at once: a loop of small ones spends its time on starting threads.
+    far = 2 - 2 * (points @ points.T)
     chosen = [int(weight.argmax())]
-    far = 2 - 2 * points @ points[chosen[0]]
+    nearest = far[chosen[0]]
     while len(chosen) < groups:
-        chosen.append(int((far * weight).argmax()))
-        far = np.minimum(far, 2 - 2 * points @ points[chosen[-1]])
+        chosen.append(int((nearest * weight).argmax()))
+        nearest = np.minimum(nearest, far[chosen[-1]])
     middles = points[chosen]
     for _ in range(_ROUNDS):
         # Rows and middles have lengths of at most 1; what differs is their product and the length of the middle.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokstore import frames
 from tokstore.codecs.code_clusters import find_contexts
-from tokstore.codecs.code_contexts import COLUMN, Contexts, ModelParts, cut, neighbours
+from tokstore.codecs.code_contexts import COLUMN, UP, Contexts, ModelParts, cut, neighbours
 from tokstore.codecs.rans_tables import quantise
 from tokstore.packed import encode_packed
 
@@ -54,7 +54,9 @@ def frames_per_lane(size: int, width: int, rows: int | None) -> tuple[int, int]:
     return width, usual // width or 1
 
 
-def fit_parts(values: NDArray[Any], size: int, width: int, lane: int, use_contexts: bool) -> ModelParts:
+def fit_parts(
+    values: NDArray[Any], size: int, width: int, lane: int, *, is_aligned: bool, use_contexts: bool
+) -> ModelParts:
     """Fit a model.
 
     Args:
@@ -62,6 +64,7 @@ def fit_parts(values: NDArray[Any], size: int, width: int, lane: int, use_contex
         size: Values are below it.
         width: Values in a frame.
         lane: Frames in a lane.
+        is_aligned: Whether lanes begin at the same values wherever blocks begin.
         use_contexts: Whether tables may depend on neighbours.
     """
     counts = np.zeros(size, np.int64)
@@ -75,7 +78,7 @@ def fit_parts(values: NDArray[Any], size: int, width: int, lane: int, use_contex
     seen[ids] = np.arange(len(ids)) >> low_bits
     highs = seen.take(values, mode="clip")
     contexts = find_contexts(highs, symbols, width, lane) if use_contexts else Contexts.none()
-    counted = _count(highs, symbols, width, lane, contexts)
+    counted = _count(highs, symbols, width, lane if is_aligned else None, contexts)
     if not low_bits:
         order = _order_symbols(counted)
         log, fitted = _fit([counted[:, order]])
@@ -86,15 +89,38 @@ def fit_parts(values: NDArray[Any], size: int, width: int, lane: int, use_contex
     return ModelParts(ids, low_bits, contexts, np.arange(symbols), log, fitted[0], fitted[1])
 
 
-def _count(symbols: NDArray[Any], many: int, width: int, lane: int, contexts: Contexts) -> Ints:
-    """Count the symbols of all values by table: ``[tables, many]``."""
-    tables = int(contexts.tables.max()) + 1
-    made = np.zeros(tables * many, np.int64)
-    for lanes in cut(symbols, width, lane, _PASS):
-        found = contexts.tables.take(contexts.of(neighbours(lanes, many)))
-        cells = found * many + lanes
-        made += np.bincount(cells.reshape(-1), minlength=made.size)
-    return made.reshape(tables, many)
+def _count(symbols: NDArray[Any], many: int, width: int, lane: int | None, contexts: Contexts) -> Ints:
+    """Count the symbols of all values by table: ``[tables, many]``.
+
+    Where it is not known where lanes begin (`lane` is ``None``), any value may be the first of its column in a lane:
+    then what it would be coded with there counts once, if it does not anyway.
+    """
+    made = np.zeros((int(contexts.tables.max()) + 1, many), np.int64)
+    starts = np.zeros(made.shape, bool)
+    for lanes, known in _lanes(symbols, width, lane):
+        features = neighbours(lanes, many)
+        for is_start in (False, True) if lane is None and UP in contexts.maps else (False,):
+            if is_start:
+                features[UP] = np.full_like(lanes, many)
+            cells = contexts.tables.take(contexts.of(features)) * many + lanes
+            counts = np.bincount(cells[:, known:].reshape(-1), minlength=made.size).reshape(made.shape)
+            if is_start:
+                starts |= counts > 0
+            else:
+                made += counts
+    made += starts & (made == 0)
+    return made
+
+
+def _lanes(symbols: NDArray[Any], width: int, lane: int | None) -> Iterator[tuple[NDArray[Any], int]]:
+    """Yield all values as ``[lanes, frames, width]``, with the number of frames that were there before."""
+    if lane is not None:
+        yield from ((lanes, 0) for lanes in cut(symbols, width, lane, _PASS))
+        return
+    step = -(-_PASS // width) * width
+    for start in range(0, len(symbols), step):
+        before = width if start else 0
+        yield symbols[start - before : start + step].reshape(1, -1, width), before // width
 
 
 def _order_symbols(counts: Ints) -> Ints:

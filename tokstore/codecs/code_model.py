@@ -41,9 +41,9 @@ class CodeModel:
         parts: All else.
 
     Example:
-        >>> model = CodeModel.fit(np.arange(6000, dtype=np.uint16) % 7, 10, 1, None)
+        >>> model = CodeModel.fit(np.arange(6000, dtype=np.uint16) % 7, 10, 1, None, contexts=False)
         >>> CodeModel.decode(model.encode(), 10, 1).describe()
-        'contexts up, 6 tables, 7 codes'
+        'order 0, 1 table, 7 codes'
     """
 
     def __init__(self, size: int, width: int, frames: int, parts: ModelParts) -> None:
@@ -96,7 +96,8 @@ class CodeModel:
 
     @classmethod
     def fit(cls, values: NDArray[Any], size: int, width: int, rows: int | None, contexts: bool = True) -> CodeModel:
-        """Find a model for the values of a shard. Every value of the shard has a code in it.
+        """Find a model for the values of a shard. It codes any block of them that begins where a sample or, in a ragged
+        column, a frame begins.
 
         Args:
             values: One dimension, u8 or u16, 1 value or more: all values of the shard.
@@ -105,8 +106,10 @@ class CodeModel:
             rows: Frames of a sample of fixed shape; ``None`` where samples are ragged.
             contexts: Whether tables may depend on neighbours.
         """
-        width, frames = frames_per_lane(size, width, rows)
-        return cls(size, width, frames, fit_parts(values, size, width, frames, contexts))
+        frame, frames = frames_per_lane(size, width, rows)
+        is_aligned = rows is not None and width * rows % (frame * frames) == 0
+        parts = fit_parts(values, size, frame, frames, is_aligned=is_aligned, use_contexts=contexts)
+        return cls(size, frame, frames, parts)
 
     def encode(self) -> bytes:
         """Return the content of the object."""

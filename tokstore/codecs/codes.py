@@ -177,6 +177,8 @@ class CodeDecoder:
         coded: list[tuple[memoryview, NDArray[Any]]] = []
         for data, form, out in blocks:
             value_form, packing = split_form(form, _FORMS, _PACKINGS)
+            if out.size % self._width:
+                raise CorruptError(f"a block of {out.size} codes, {self._width} to a frame", rule="codecs.md 5")
             if packing != PLAIN and value_form != VALUES:
                 raise CorruptError(
                     f"a block has form 0x{form:02x}, which its codec does not define", rule="codecs.md 1"
