@@ -186,6 +186,8 @@ class Encoders:
             raise ValueError(
                 f"column {column.name!r} would have more than {MAX_CATEGORIES} categories; use a Text column for them"
             )
+        if not names and not new:
+            new = [""]  # the number of a missing row has to stand for something
         known.update({name: len(names) + i for i, name in enumerate(new)})
         names += new
         values = np.zeros(rows.rows, column.type.dtype)
