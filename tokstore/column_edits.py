@@ -242,7 +242,7 @@ class ColumnEdits(Editable):
             return draft if sign is None else sign(root, draft)
 
         cover = self._written(files, partial(write_some, self._version, column, source, files, before, report))
-        if cover.files or sign is not None:
+        if cover.files or any(before) or sign is not None:
             self._commit_files(files, change)
 
     def _new_column(self, name: str, kind: ColumnType, optional: bool, level: str | None) -> Column:

@@ -116,7 +116,7 @@ class ColumnFiles:
         column: The column; its level is that of the new blocks.
         threads: Threads that encode; the number of processors by default.
         load: Returns the object of the column that new files may share.
-        target: Bytes of values at which a file is full.
+        target: Bytes of values at which a file is full; `FILE_BYTES` by default.
     """
 
     def __init__(
@@ -126,9 +126,9 @@ class ColumnFiles:
         *,
         threads: int | None = None,
         load: LoadObject | None = None,
-        target: int = FILE_BYTES,
+        target: int | None = None,
     ) -> None:
-        self._storage, self._column, self._target = storage, column, target
+        self._storage, self._column, self._target = storage, column, target or FILE_BYTES
         self._encoders = Encoders(column.level or "default", load)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tokstore-column")
         self._buffer = ColumnBuffer(column)

@@ -29,6 +29,7 @@ Range = tuple[str, int, int | None]
 _GAP = 64 << 10
 _MERGED = 16 << 20
 _OPEN_FILES = 128
+_IMMUTABLE = ("data/", "objects/", "pages/", "plans/", "deletions/")
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,10 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile."""
+        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
+
+        Only files whose names say their content stay open: roots, parts and hints may be replaced by others.
+        """
         with self._lock:
             handle = self._handles.pop(path, None)
         if handle is None:
@@ -210,9 +214,9 @@ class LocalStorage:
         try:
             yield handle
         finally:
-            surplus = handle
+            surplus, stays = handle, path.endswith(".tok") or path.startswith(_IMMUTABLE)
             with self._lock:
-                if path not in self._handles:
+                if stays and path not in self._handles:
                     self._handles[path] = handle
                     surplus = self._handles.popitem(last=False)[1] if len(self._handles) > _OPEN_FILES else -1
             if surplus >= 0:
