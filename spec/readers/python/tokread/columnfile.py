@@ -155,9 +155,9 @@ def _rows_section(data: bytes, nonce: int, found: ColumnFile) -> None:
         at = len(raw)
     require(at == len(raw), "bytes follow the lengths", rule)
     if entry.flags & RAGGED:
+        width = found.column.width if found.column.is_known else 1
         for length, there in zip(found.lengths, found.present, strict=True):
             require(there or length == 0, "a missing row has a length", rule)
-            width = found.column.width if found.column.is_known else 1
             require(length % width == 0, f"a row of {length} values ends inside an item of {width}", rule)
 
 
@@ -321,7 +321,11 @@ def _join_groups(column: Column, parts: list[list[int]]) -> list[int]:
 
 
 class Stored(list[int]):
-    """The stored integers of a vector, which are signed, and no bit patterns of numbers."""
+    """The stored integers of a vector, no bit patterns; `model` says what they stand for."""
+
+    def __init__(self, integers: list[int], model: VectorModel) -> None:
+        super().__init__(integers)
+        self.model = model
 
 
 def samples(found: ColumnFile) -> list[list[int] | None]:
@@ -330,8 +334,9 @@ def samples(found: ColumnFile) -> list[list[int] | None]:
         pairs = zip(found.values, found.present, strict=True)
         return [list(found.categories[value]) if there else None for value, there in pairs]
     starts = found.starts
-    kind = Stored if found.is_turned else list
-    return [kind(found.values[starts[i] : starts[i + 1]]) if there else None for i, there in enumerate(found.present)]
+    rows = [found.values[starts[i] : starts[i + 1]] if there else None for i, there in enumerate(found.present)]
+    model = found.model
+    return rows if model is None else [None if row is None else Stored(row, model) for row in rows]
 
 
 def _check_ranges(found: ColumnFile) -> None:
