@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import bad_contents, bad_files, bad_metadata, bad_pages, bad_stores, good_columns, good_stores, good_tokens
+from . import (
+    bad_contents,
+    bad_files,
+    bad_metadata,
+    bad_pages,
+    bad_stores,
+    good_columns,
+    good_stores,
+    good_tokens,
+    good_types,
+)
 from .vector import Vector
 
 
@@ -12,6 +22,7 @@ def vectors() -> Iterator[Vector]:
     """Make every vector."""
     yield from good_tokens.vectors()
     yield from good_columns.vectors()
+    yield from good_types.vectors()
     yield from good_stores.vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
