@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokstore.attachments import Attachments
 from tokstore.codecs.ranked import RankTable
 from tokstore.column_types import Tokens
 from tokstore.describe import describe_version, version_html, version_text
 from tokstore.errors import (
     ColumnError,
-    CorruptError,
     MissingFileError,
     NotAStoreError,
     UnsupportedError,
@@ -24,11 +21,11 @@ from tokstore.manifest import commit, find_newest, listed_versions, read_root
 from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
 from tokstore.parts import committed_nonces, decode_part, part_path, stage, staged_parts
 from tokstore.root import Root
+from tokstore.saved_views import SavedViews
 from tokstore.schema import Column
 from tokstore.storage import LocalStorage, Storage
 from tokstore.tokenizer import TextDecoder
 from tokstore.version import Version
-from tokstore.view import View
 from tokstore.writer import Progress, Writer
 
 __all__ = ["Store", "VersionInfo", "newest_root"]
@@ -65,7 +62,7 @@ def newest_root(storage: Storage) -> Root:
     return root
 
 
-class Store(View):
+class Store(SavedViews):
     """All samples of one version of a store, and everything that changes it. Get one from `open`.
 
     A store opened without a version follows its own commits; `refresh` takes in those of others. One opened at a
@@ -82,35 +79,9 @@ class Store(View):
     # What it is -----------------------------------------------------------------------------------------------
 
     @property
-    def path(self) -> str:
-        """Where the store is."""
-        return self._version.storage.describe(self._file_name or "")
-
-    @property
     def storage(self) -> Storage:
         """Where its bytes are; it counts round trips and bytes."""
         return self._version.storage
-
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return self._version.root.version
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What was given as ``metadata`` when the store was made."""
-        text = self._version.root.metadata
-        try:
-            return {} if text is None else dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise CorruptError(
-                "the metadata of the store is no JSON object", path=self.path, rule="format.md 8.1"
-            ) from error
-
-    @property
-    def attachments(self) -> Attachments:
-        """Files that travel with the store: a mapping from name to bytes."""
-        return Attachments(self._version, self._file_name)
 
     def stored_bytes(self, column: str | None = None) -> int:
         """Return how many bytes the version, or one column of it, takes at rest.
