@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 import tokstore as ts
 from contracts import allocates_at_most, check_reader
 from tokstore import block as block_module
-from tokstore.block import BlockTable, cut_fixed, cut_ragged, encode_ranges, first_rows, range_dtype, range_of, spans_of
+from tokstore.block import BlockTable, cut_fixed, cut_ragged, first_rows, spans_of
 from tokstore.errors import CorruptError
 from tokstore.format import COLUMN_ENTRY, FLAG_OPTIONAL, FLAG_RAGGED, FLAG_RANGES
 from tokstore.packed import PackedReader
+from tokstore.ranges import encode_ranges, range_dtype, range_of
 
 LENGTHS = st.lists(st.one_of(st.just(0), st.integers(1, 9), st.integers(1, 60)), max_size=30)
 

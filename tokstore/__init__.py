@@ -15,7 +15,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
-from tokstore.column_types import Label, Score, Text, Tokens
+from tokstore.column_types import (
+    Array,
+    Bytes,
+    Category,
+    Codes,
+    Label,
+    Mask,
+    Score,
+    SoftLabel,
+    Text,
+    Tokens,
+    Vector,
+)
 from tokstore.errors import (
     ChecksumError,
     ColumnError,
@@ -33,7 +45,9 @@ from tokstore.opening import create
 from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
 from tokstore.opening import part_writer as writer
 from tokstore.ragged import Ragged
+from tokstore.saved_views import ViewInfo
 from tokstore.schema import Schema
+from tokstore.soft_labels import SoftLabels
 from tokstore.store import Store, VersionInfo
 from tokstore.verify import Report, verify
 from tokstore.view import View
@@ -43,13 +57,18 @@ if TYPE_CHECKING:
     from tokstore.loader import Batch, StreamingDataset
 
 __all__ = [
+    "Array",
     "Batch",
+    "Bytes",
+    "Category",
     "ChecksumError",
+    "Codes",
     "ColumnError",
     "ConflictError",
     "CorruptError",
     "ExistsError",
     "Label",
+    "Mask",
     "MissingFileError",
     "NotAStoreError",
     "Progress",
@@ -57,6 +76,8 @@ __all__ = [
     "Report",
     "Schema",
     "Score",
+    "SoftLabel",
+    "SoftLabels",
     "Store",
     "StreamingDataset",
     "Text",
@@ -64,9 +85,11 @@ __all__ = [
     "TokstoreError",
     "TruncatedError",
     "UnsupportedError",
+    "Vector",
     "VersionError",
     "VersionInfo",
     "View",
+    "ViewInfo",
     "Writer",
     "__version__",
     "create",

@@ -74,7 +74,8 @@ class ColumnBuffer:
             self._values.add(rows.values[low : low + int(chosen.sum())])
             self._lengths.add(chosen)
         else:
-            self._values.add(rows.values[start:stop])
+            width = self.column.type.width
+            self._values.add(rows.values[start * width : stop * width])
         if self._valid is not None:
             self._valid.add(np.ones(stop - start, bool) if rows.valid is None else rows.valid[start:stop])
 
@@ -82,4 +83,4 @@ class ColumnBuffer:
         """Return all rows held, without a copy."""
         lengths = None if self._lengths is None else self._lengths.view()
         valid = None if self._valid is None else self._valid.view()
-        return ColumnRows(self._values.view(), lengths, valid)
+        return ColumnRows(self._values.view(), lengths, valid, 1 if lengths is not None else self.column.type.width)

@@ -15,7 +15,7 @@ from tokstore import draws
 from tokstore.packed import Ints
 from tokstore.schema import Schema
 from tokstore.where import Field, Node, bind, bind_field, parse, parse_tuples
-from tokstore.where.fields import ID, TEXT
+from tokstore.where.fields import ID
 
 __all__ = ["Read", "bound", "by_function", "drawn", "numbers", "sorted_places", "split_parts", "top_places"]
 
@@ -53,7 +53,7 @@ def by_function(decide: Callable[[Batch], Any], batches: Any) -> Ints:
 def number_field(schema: Schema, by: str) -> Field:
     """Return a field of numbers."""
     field = bind_field(schema, by)
-    if field.kind == TEXT:
+    if field.is_text:
         raise TypeError(f"column {by!r} is text, and numbers are needed")
     return field
 
@@ -69,7 +69,7 @@ def sorted_places(read: Read, schema: Schema, by: str, descending: bool) -> Ints
     field = bind_field(schema, by)
     values, missing = read(field)
     last = missing
-    if field.kind == TEXT:
+    if field.is_text:
         places = np.array(sorted(range(len(values)), key=values.__getitem__, reverse=descending), np.int64)
     else:
         last = missing | np.isnan(values)
@@ -108,7 +108,7 @@ def split_parts(read: Read, schema: Schema, shares: Mapping[str, float], by: str
     if by is not None:
         field = bind_field(schema, by)
         values, missing = read(field)
-        groups = draws.text_hashes(values, seed) if field.kind == TEXT else draws.value_hashes(values, seed)
+        groups = draws.text_hashes(values, seed) if field.is_text else draws.value_hashes(values, seed)
         hashes = np.where(missing, hashes, groups)  # what belongs to no group goes its own way
     part = np.searchsorted(bounds, hashes, side="right")
     return [np.flatnonzero(part == number) for number in range(len(shares))]

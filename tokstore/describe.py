@@ -15,11 +15,14 @@ from tokstore.version import Version
 
 __all__ = ["describe_version", "version_html", "version_text"]
 
-_CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text"}
+_CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text", 4: "codes", 5: "vectors", 6: "bits"}
 _FORM_NAMES = {
     1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
-    2: {0: "values", 1: "planes"},
-    3: {0: "UTF-8"},
+    2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps", 5: "planes apart", 6: "turned apart"},
+    3: {0: "bytes"},
+    4: {0: "values", 1: "rANS"},
+    5: {0: "planes", 1: "rANS"},
+    6: {0: "bits", 1: "runs"},
 }
 _PACKING_NAMES = {0: "stored", 1: "zstd", 2: "zstd+dictionary"}
 
@@ -70,7 +73,7 @@ def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> 
     totals = version.root.columns.get(column.column_id)
     kind = column.type
     made: dict[str, Any] = {"id": column.column_id, "name": column.name, "type": repr(kind), "level": column.level}
-    made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codec]
+    made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codecs[0]]
     if totals is not None:
         low, high = totals.span or (None, None)
         made |= {

@@ -120,8 +120,8 @@ def lowest_places(keys: NDArray[Any], usable: Bools | None, n: int | None, token
         taken = keys < bound
         equal = np.flatnonzero(keys == bound)[: n - int(np.count_nonzero(taken))]
         taken[equal] = True
-        places = places[taken]
-        return places
+        lowest: Ints = places[taken]
+        return lowest
     sizes = np.asarray(lengths(), np.int64)[places]
     wanted = int(tokens or 0)
     if wanted > int(sizes.sum()):

@@ -104,7 +104,7 @@ class Page:
             kind = column.type
             ranges = (
                 None
-                if kind.ragged or isinstance(kind, UnknownType)
+                if isinstance(kind, UnknownType) or not kind.ranged
                 else tuple(None if one is None else one.span for one in held)
             )
             columns[column.column_id] = Placement(

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tokstore.codecs.ranked import RankTable
-from tokstore.column_types import Tokens
+from tokstore.column_types import Tokens, UnknownType
 from tokstore.describe import describe_version, version_html, version_text
 from tokstore.errors import (
     ColumnError,
@@ -18,7 +17,7 @@ from tokstore.errors import (
 )
 from tokstore.growth import NewShards, append_shards, join_new
 from tokstore.manifest import commit, find_newest, listed_versions, read_root
-from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
+from tokstore.objects import StoredObject, check_object_kind, decode_object, object_path
 from tokstore.parts import committed_nonces, decode_part, part_path, stage, staged_parts
 from tokstore.root import Root
 from tokstore.saved_views import SavedViews
@@ -223,18 +222,20 @@ class Store(SavedViews):
             shard_tokens=shard_tokens,
             threads=threads,
             progress=progress,
-            current=self._current_table,
+            current=self._current_object,
         )
 
-    def _current_table(self, column: Column) -> tuple[RankTable, StoredObject] | None:
-        """Return the rank table of a column that new shards may share."""
+    def _current_object(self, column: Column) -> tuple[bytes, StoredObject] | None:
+        """Return the object of a column that new shards may share: its content, and how it is stored."""
         named = self._version.root.current_objects.get(column.column_id)
-        if named is None or not isinstance(column.type, Tokens):
+        if named is None or isinstance(column.type, UnknownType):
             return None
         (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
         raw = bytes(data) if data is not None else b""
-        content = decode_object(raw, *named, RANK_TABLE)
-        return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
+        content = decode_object(raw, *named)
+        number = int.from_bytes(raw[4:6], "little")
+        check_object_kind(column.type, column.type.codecs[0], number)
+        return content, StoredObject(raw, named[0], number, len(content))
 
     def _append(self, new: NewShards) -> None:
         """Commit new shards after those of the newest version."""

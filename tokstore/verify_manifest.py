@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tokstore.block import Spans, range_of, spans_of
-from tokstore.column_types import UnknownType
+from tokstore.block import Spans, part_bounds, spans_of
+from tokstore.column_types import Score, UnknownType
 from tokstore.column_writer import ColumnFacts
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError
@@ -20,6 +20,7 @@ from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import CONSTANT, FIRST_FILE, Placement, join_ranges
 from tokstore.plan import Plan
+from tokstore.ranges import range_of
 from tokstore.root import ColumnTotals, Root
 from tokstore.schema import Column, Schema
 from tokstore.verify_columns import Range, same_range
@@ -94,7 +95,7 @@ def _facts_of(column: Column, page: Page, p: Placement, shard: int, facts: Shard
     number = int(np.count_nonzero(p.where[:shard] == CONSTANT))
     value = np.frombuffer(p.constants or b"", dtype, 1, number * dtype.itemsize)
     nans = samples if dtype.kind == "f" and np.isnan(value[0]) else 0
-    return ColumnFacts(samples, 0, 0, nans, range_of(value) if samples else None)
+    return ColumnFacts(samples, 0, 0, nans, range_of(value) if samples and column.type.ranged else None)
 
 
 def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None:
@@ -118,7 +119,7 @@ def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None
                     path=path,
                     rule="format.md 8.3",
                 )
-            if made.nans and not column.type.optional:
+            if made.nans and not column.type.optional and isinstance(column.type, Score):
                 raise CorruptError(
                     f"column {column.name!r} is not optional and has NaN", path=path, rule="registry.md 1"
                 )
@@ -176,7 +177,8 @@ def _spans_of_shard(version: Version, primary: Column, page: Page, p: Placement 
         return None
     starts = file.rows(primary.column_id).starts
     table = file.table(primary.column_id, primary.type)
-    return spans_of(table.value_starts.tolist(), None if starts is None else np.diff(starts), rows)
+    bounds = part_bounds(primary.type, table, rows)
+    return spans_of(bounds, None if starts is None else np.diff(starts), rows)
 
 
 def check_deletions(version: Version, schema: Schema, page: Page, plan: Plan, gone: Deletions, path: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import decoder_for
 from tokstore.codecs.contract import BlockDecoder
+from tokstore.decoders import decoder_for
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError, TokstoreError
 from tokstore.forking import renew_after_fork
@@ -118,7 +118,7 @@ class Version:
         self._shard_starts: _Kept[int, Ints] = _Kept(_PAGES)
         self._files: _Kept[bytes, DataFile] = _Kept(_FILES, _FILE_BYTES, lambda one: one.nbytes)
         self._objects: _Kept[bytes, bytes] = _Kept(1024, _OBJECT_BYTES, len)
-        self._decoders: _Kept[tuple[bytes, int], tuple[BlockDecoder, int]] = _Kept(
+        self._decoders: _Kept[tuple[bytes, int, int], tuple[BlockDecoder, int]] = _Kept(
             1024, _OBJECT_BYTES, lambda one: one[1]
         )
         self.blocks: _Kept[tuple[bytes, int, int], NDArray[Any]] = _Kept(4096, _BLOCK_BYTES, lambda one: one.nbytes)
@@ -353,14 +353,15 @@ class Version:
         """Return the decoder of a column of a file; files with the same rank table share one."""
         file.check_column(column.column_id, column.type)
         one = file.object_of(column.column_id)
-        key = (b"" if one is None else one.digest, column.column_id)
+        codec = int(file.entry(column.column_id)["codec"])
+        key = (b"" if one is None else one.digest, column.column_id, codec)
         found = self._decoders.get(key)
         if found is None:
             try:
                 if one is not None:
-                    check_object_kind(column.type, one.kind)
+                    check_object_kind(column.type, codec, one.kind)
                 content = None if one is None else self.object_content(file, one)
-                found = (decoder_for(column.type, content), 0 if content is None else 3 * len(content))
+                found = (decoder_for(column.type, codec, content), 0 if content is None else 3 * len(content))
             except TokstoreError as error:
                 path = error.path or (object_path(key[0]) if one and one.offset is None else file.place.path)
                 raise type(error)(

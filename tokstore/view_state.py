@@ -21,7 +21,6 @@ from tokstore.view_tokens import TokenReader
 from tokstore.view_values import field_texts, field_values
 from tokstore.weights import ONE
 from tokstore.where import Field
-from tokstore.where.fields import TEXT
 from tokstore.wire import checksum
 
 __all__ = ["State", "ViewState", "Weights"]
@@ -82,7 +81,7 @@ class ViewState(TokenReader):
 
     def _read(self, field: Field) -> tuple[Any, Bools]:
         """Return the number or text that every sample has in a field, and which are missing."""
-        read: Any = field_texts if field.kind == TEXT else field_values
+        read: Any = field_texts if field.is_text else field_values
         found: tuple[Any, Bools] = read(self._version, self._chosen, self._order, field)
         return found
 

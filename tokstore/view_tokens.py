@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.column_types import Tokens
-from tokstore.deliver import reorder
+from tokstore.deliver import reorder, result_dtype
 from tokstore.errors import ColumnError, suggest
 from tokstore.packed import Ints
-from tokstore.reading import read_lengths, read_rows, result_dtype
+from tokstore.reading import read_lengths, read_rows
 from tokstore.schema import Column
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans

@@ -17,7 +17,7 @@ from tokstore.schema import Column
 from tokstore.selection import Selection
 from tokstore.version import ShardRows, Version
 from tokstore.where import Field
-from tokstore.where.fields import ID, LENGTH, TEXT
+from tokstore.where.fields import CATEGORY, ID, LENGTH
 
 __all__ = ["field_texts", "field_values", "missing_rows"]
 
@@ -60,7 +60,7 @@ def field_values(
             ids = [version.sample_ids(group) for group in groups]
             return np.concatenate([np.zeros(0, np.int64), *ids]), np.zeros(count, bool)
         if field.kind == LENGTH:
-            return read_lengths(version, column, groups), missing_rows(version, column, groups)
+            return read_lengths(version, column, groups) // column.type.width, missing_rows(version, column, groups)
         rows = read_rows(version, [column], groups)[column.name]
         return rows.values, np.zeros(count, bool) if rows.valid is None else ~rows.valid
 
@@ -77,15 +77,17 @@ def field_texts(
 ) -> tuple[list[bytes], Bools]:
     """Return the text that every sample has in a field, as UTF-8, and which are missing; see `field_values`."""
     column = field.column
-    if field.kind != TEXT or column is None:
+    if not field.is_text or column is None:
         raise TypeError(f"{field.name} is no text")
 
     def read(groups: list[ShardRows]) -> tuple[list[bytes], Bools]:
         rows = read_rows(version, [column], groups)[column.name]
+        missing = np.zeros(rows.rows, bool) if rows.valid is None else ~rows.valid
+        if field.kind == CATEGORY:
+            return [b"" if one is None else one.encode() for one in rows.values.tolist()], missing
         lengths = np.zeros(0, np.int64) if rows.lengths is None else rows.lengths
         data, ends = rows.values.tobytes(), np.cumsum(lengths).tolist()
-        texts = [data[a:b] for a, b in zip([0, *ends], ends, strict=False)]
-        return texts, np.zeros(len(texts), bool) if rows.valid is None else ~rows.valid
+        return [data[a:b] for a, b in zip([0, *ends], ends, strict=False)], missing
 
     parts = _read_all(version, chosen, _TEXTS_AT_ONCE, read)
     texts = [text for part, _ in parts for text in part]

@@ -128,7 +128,7 @@ class _Binder:
         """Return the test of a field against one value, or ``in`` several."""
         names = field.class_names
         texts = [isinstance(one.value, str) for one in values]
-        if field.kind == TEXT or (names is not None and any(texts)):
+        if field.is_text or (names is not None and any(texts)):
             wrong = next((one for one, is_text in zip(values, texts, strict=True) if not is_text), None)
             if wrong is not None:
                 raise TypeError(f"{field.name} is text and compared with a number{self._where(max(wrong.at, at))}")

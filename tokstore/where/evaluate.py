@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from tokstore.packed import Ints
 from tokstore.where.bind import cost
-from tokstore.where.fields import ID, TEXT, Field
+from tokstore.where.fields import CATEGORY, ID, Field
 from tokstore.where.nodes import And, Constant, IsMissing, Node, Not, Or, Pair, Tested
 from tokstore.where.predicates import OPERATORS, TextTest
 
@@ -31,6 +32,9 @@ class Rows(Protocol):
     def numbers(self, field: Field) -> NDArray[Any]:
         """Return the values of a field that holds numbers."""
 
+    def names(self, field: Field) -> Sequence[str]:
+        """Return the strings that the numbers of a category stand for."""
+
     def text(self, field: Field, rows: Ints, most: int) -> tuple[NDArray[np.uint8], Ints]:
         """Return the first bytes of some texts, `most` of each, and how many bytes of each are there."""
 
@@ -51,8 +55,9 @@ class Truth(NamedTuple):
 def evaluate(node: Node, rows: Rows) -> Truth:
     """Decide a condition for rows."""
     if isinstance(node, Tested):
-        if node.field.kind == TEXT and isinstance(node.test, TextTest):
-            return _where_present(_test_text(node.test, node.field, rows), rows.present(node.field))
+        if isinstance(node.test, TextTest):
+            test = _test_category if node.field.kind == CATEGORY else _test_text
+            return _where_present(test(node.test, node.field, rows), rows.present(node.field))
         return _where_present(node.test.passes(rows.numbers(node.field)), rows.present(node.field))
     if isinstance(node, (And, Or)):
         return _joined(node, rows)
@@ -96,6 +101,12 @@ def _joined(node: And | Or, rows: Rows) -> Truth:
             one = evaluate(item, rows)
         yes, no = (yes & one.yes, no | one.no) if is_and else (yes | one.yes, no & one.no)
     return Truth(yes, no)
+
+
+def _test_category(test: TextTest, field: Field, rows: Rows) -> Bools:
+    """Test categories: every string of the list once, and rows by their numbers."""
+    passed: Bools = np.append(test.passes_names(rows.names(field)), False)[rows.numbers(field)]
+    return passed
 
 
 def _test_text(test: TextTest, field: Field, rows: Rows) -> Bools:

@@ -7,15 +7,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokstore.column_types import ColumnType, Label, Score, Text
+from tokstore.column_types import Category, ColumnType, Label, Score, Text
 from tokstore.errors import ColumnError, suggest
 from tokstore.schema import Column, Schema
 
-__all__ = ["FLOAT", "ID", "INTEGER", "LENGTH", "PRESENCE", "TEXT", "Field", "field_of", "length_of", "presence_of"]
+__all__ = [
+    "CATEGORY",
+    "FLOAT",
+    "ID",
+    "INTEGER",
+    "LENGTH",
+    "NUMBERS",
+    "PRESENCE",
+    "TEXT",
+    "Field",
+    "field_of",
+    "length_of",
+    "presence_of",
+]
 
-FLOAT, INTEGER, TEXT, LENGTH, ID, PRESENCE = "float", "integer", "text", "length", "id", "presence"
+FLOAT, INTEGER, CATEGORY, TEXT = "float", "integer", "category", "text"
+LENGTH, ID, PRESENCE = "length", "id", "presence"
+NUMBERS = (FLOAT, INTEGER, CATEGORY)
+"""Kinds of columns with one number per row in their blocks."""
 
-_KINDS: dict[type[ColumnType], str] = {Score: FLOAT, Label: INTEGER, Text: TEXT}
+_KINDS: dict[type[ColumnType], str] = {Score: FLOAT, Label: INTEGER, Category: CATEGORY, Text: TEXT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +39,7 @@ class Field:
     """One thing of every sample that a condition looks at.
 
     Attributes:
-        kind: `FLOAT`, `INTEGER`, `TEXT`, `LENGTH`, `ID` or `PRESENCE`.
+        kind: `FLOAT`, `INTEGER`, `CATEGORY`, `TEXT`, `LENGTH`, `ID` or `PRESENCE`.
         column: The column; ``None`` for sample ids.
     """
 
@@ -40,12 +56,17 @@ class Field:
     @property
     def is_number(self) -> bool:
         """Whether its values are numbers."""
-        return self.kind not in (TEXT, PRESENCE)
+        return self.kind in (FLOAT, INTEGER, LENGTH, ID)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values are strings."""
+        return self.kind in (CATEGORY, TEXT)
 
     @property
     def reads_blocks(self) -> bool:
         """Whether blocks have to be decoded for its values."""
-        return self.kind in (FLOAT, INTEGER, TEXT)
+        return self.kind in (*NUMBERS, TEXT)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -75,11 +96,11 @@ def field_of(schema: Schema, name: str) -> Field:
         return Field(ID)
     column = column_named(schema, name)
     kind = _KINDS.get(type(column.type))
-    if kind is None or (kind != TEXT and getattr(column.type, "shape", ()) != ()):
-        what = type(column.type).__name__
+    if kind is None or (kind != TEXT and column.type.shape):
+        what = type(column.type).__name__ if kind is None else f"{type(column.type).__name__} of several values"
         article = "an" if what[0] in "AEIOU" else "a"
         hint = f"; length({name}) can be" if column.type.ragged else ""
-        raise TypeError(f"column {name!r} cannot be compared: it is {article} {what} column{hint}")
+        raise TypeError(f"column {name!r} cannot be compared: it is {article} {what}{hint}")
     return Field(kind, column)
 
 

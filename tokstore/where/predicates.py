@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -194,6 +194,12 @@ class TextTest:
                 found |= OPERATORS[self.op](_sign(read, starts, kept, lengths, value), 0)
         return ~found if self.op == "!=" else found
 
+    def passes_names(self, names: Sequence[str]) -> Bools:
+        """Return which strings pass."""
+        compare, values = OPERATORS[self.op], self.values
+        found = (any(compare(name.encode(), value) for value in values) for name in names)
+        return np.fromiter(found, bool, len(names))
+
     def passes(self, values: NDArray[Any]) -> Bools:
         raise TypeError("texts are tested as bytes")
 
@@ -203,16 +209,15 @@ class TextTest:
 
 def _equal(read: NDArray[np.uint8], starts: Ints, lengths: Ints, value: bytes) -> Bools:
     """Return which texts are one string."""
-    found = lengths == len(value)
-    rows = np.flatnonzero(found)
+    rows = np.flatnonzero(lengths == len(value))
     wanted = np.frombuffer(value, np.uint8)
     for at in range(len(value)):  # byte by byte, and few texts are left after some
         if not len(rows):
             break
         rows = rows[read[starts[rows] + at] == wanted[at]]
-    found[:] = False
-    found[rows] = True
-    return found
+    passed = np.zeros(len(lengths), bool)
+    passed[rows] = True
+    return passed
 
 
 def _sign(read: NDArray[np.uint8], starts: Ints, kept: Ints, lengths: Ints, value: bytes) -> Ints:

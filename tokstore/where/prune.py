@@ -6,7 +6,7 @@ decide. Groups are the shards of a page or stretches of blocks; anything unknown
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from tokstore.pages import Page
 from tokstore.placement import has_nan
 from tokstore.where.fields import LENGTH, PRESENCE, Field
 from tokstore.where.nodes import And, Constant, IsMissing, Node, Not, Or, Pair, Tested
+from tokstore.where.predicates import TextTest
 
 __all__ = ["Bounds", "Stats", "bounds_of", "stats_of_blocks", "stats_of_ids", "stats_of_shards"]
 
@@ -35,6 +36,7 @@ class Stats:
         nan: Whether some value may be NaN.
         number: Whether there may be a value other than NaN.
         low, high: Bounds of these values; ``None`` where they are not known.
+        names: For categories: all strings there may be; ``None`` where they are not known.
     """
 
     missing: Bools
@@ -43,11 +45,13 @@ class Stats:
     number: Bools
     low: NDArray[Any] | None = None
     high: NDArray[Any] | None = None
+    names: Sequence[str] | None = None
 
     def take(self, groups: Ints) -> Stats:
         """Return the stats of some groups."""
         low, high = (None if side is None else side[groups] for side in (self.low, self.high))
-        return Stats(self.missing[groups], self.present[groups], self.nan[groups], self.number[groups], low, high)
+        known = (self.missing[groups], self.present[groups], self.nan[groups], self.number[groups])
+        return Stats(*known, low, high, self.names)
 
 
 class Bounds(NamedTuple):
@@ -154,7 +158,10 @@ def bounds_of(node: Node, stats: Callable[[Field], Stats], groups: int) -> Bound
 def _bounds_of_test(node: Tested, one: Stats) -> Bounds:
     """Return what is known of one test."""
     test = node.test
-    if one.low is None or one.high is None:
+    if isinstance(test, TextTest) and one.names is not None:
+        passed = test.passes_names(one.names)
+        may, sure = (np.full(len(one.number), bool(some)) for some in (passed.any(), passed.all()))
+    elif one.low is None or one.high is None:
         may, sure = np.ones(len(one.number), bool), np.zeros(len(one.number), bool)
     else:
         may, sure = test.bounds(one.low, one.high)

@@ -17,7 +17,7 @@ from tokstore.selection import Selection, runs_of
 from tokstore.version import Version
 from tokstore.where.bind import cost
 from tokstore.where.evaluate import evaluate
-from tokstore.where.fields import FLOAT, INTEGER, Field
+from tokstore.where.fields import NUMBERS, Field
 from tokstore.where.nodes import And, IsMissing, Node, Not, Or, Pair, Tested
 from tokstore.where.prune import bounds_of, stats_of_shards
 from tokstore.where.stretch import ShardPlaces, Stretch
@@ -73,7 +73,7 @@ class _Search:
         fields = fields_of(node)
         columns = {field.column.column_id: field.column for field in fields if field.column is not None}
         self._columns = list(columns.values())
-        self._numbers = [f.column for f in fields if f.column is not None and f.kind in (FLOAT, INTEGER)]
+        self._numbers = [f.column for f in fields if f.column is not None and f.kind in NUMBERS]
         self._most_rows = _TEXT_ROWS if cost(node) > 1 else _STRETCH_ROWS
 
     def page(self, number: int) -> list[Selection]:

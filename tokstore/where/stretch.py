@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.codecs.categories import CategoryDecoder
 from tokstore.packed import Ints
-from tokstore.reading import read_rows, result_dtype
+from tokstore.reading import read_rows
 from tokstore.schema import Column
 from tokstore.storage import Range
 from tokstore.version import ColumnPlace, ShardRows, Version
-from tokstore.where.fields import FLOAT, ID, INTEGER, LENGTH, TEXT, Field
+from tokstore.where.fields import CATEGORY, ID, LENGTH, NUMBERS, TEXT, Field
 from tokstore.where.prune import Stats, stats_of_blocks, stats_of_ids, stats_of_shards
 
 __all__ = ["ShardPlaces", "Stretch"]
@@ -65,13 +66,22 @@ class ShardPlaces:
             ids = self.version.sample_ids(ShardRows(self.page, self.shard, np.append(edges[:-1], edges[1:] - 1), edges))
             if int(page.id_runs[self.shard]) == 1:
                 return stats_of_ids(ids[:groups], ids[groups:], np.ones(groups, bool))
-        elif field.kind in (FLOAT, INTEGER):
+        elif field.kind in NUMBERS:
             place = self.places[field.column.column_id]
             if place.file is not None:
                 table = place.file.table(field.column.column_id, field.column.type)
                 blocks = np.searchsorted(table.value_starts, edges[:-1] + place.first_row, side="right") - 1
-                return stats_of_blocks(table, table.values, field).take(blocks)
+                found = stats_of_blocks(table, table.values, field).take(blocks)
+                return replace(found, names=self.names(field)) if field.kind == CATEGORY else found
         return stats_of_shards(page, field).take(np.full(groups, self.shard))
+
+    def names(self, field: Field) -> Sequence[str]:
+        """Return the list of categories of the shard's file."""
+        place = None if field.column is None else self.places[field.column.column_id]
+        if field.column is None or place is None or place.file is None:
+            return ()
+        decoder = self.version.decoder(place.file, field.column)
+        return decoder.names if isinstance(decoder, CategoryDecoder) else ()
 
 
 @dataclass
@@ -139,7 +149,7 @@ class Stretch:
         if field.kind == ID or field.column is None:
             return self.at.version.sample_ids(self._rows(np.arange(self.count)))
         if field.kind == LENGTH:
-            return self.text_lengths(field)
+            return self.text_lengths(field) // field.column.type.width
         place = self.at.places[field.column.column_id]
         if place.file is None:
             values = np.zeros(self.count, field.column.type.dtype)
@@ -156,11 +166,14 @@ class Stretch:
         table, decoder = file.table(one, column.type), self.at.version.decoder(file, column)
         first, end = self.blocks[one]
         starts = (table.value_starts[first : end + 1] - table.value_starts[first]).tolist()
-        values = np.empty(starts[-1], result_dtype(column))
+        values = np.empty(starts[-1], column.type.dtype)  # numbers of categories, not their strings
         outs = [values[a:b] for a, b in pairwise(starts)]
         file.decode_blocks(one, table, decoder, list(zip(range(first, end), self.data[one], outs, strict=True)))
         skipped = self.start + place.first_row - int(table.value_starts[first])
         return values[skipped : skipped + self.count]
+
+    def names(self, field: Field) -> Sequence[str]:
+        return self.at.names(field)
 
     def text(self, field: Field, rows: Ints, most: int) -> tuple[NDArray[np.uint8], Ints]:
         if field.column is None or field.kind != TEXT:
@@ -205,6 +218,9 @@ class _Picked:
 
     def numbers(self, field: Field) -> NDArray[Any]:
         return self.of.numbers(field)[self.rows]
+
+    def names(self, field: Field) -> Sequence[str]:
+        return self.of.names(field)
 
     def text(self, field: Field, rows: Ints, most: int) -> tuple[NDArray[np.uint8], Ints]:
         return self.of.text(field, self.rows[rows], most)
