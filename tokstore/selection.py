@@ -66,9 +66,10 @@ class Selection:
     @classmethod
     def from_mask(cls, mask: Bools) -> Selection:
         """Make the set of the places at which a mask is true."""
-        changes = np.flatnonzero(mask[1:] != mask[:-1]) + 1
-        if len(changes) >= int(np.count_nonzero(mask)):
+        differs = mask[1:] != mask[:-1]
+        if int(np.count_nonzero(differs)) >= int(np.count_nonzero(mask)):
             return cls(np.flatnonzero(mask), None)
+        changes = np.flatnonzero(differs) + 1
         ends = [np.zeros(int(mask[:1].all()), np.int64), changes, np.full(int(mask[-1:].all()), len(mask))]
         edges = np.concatenate(ends) if len(mask) else changes
         return cls.from_runs(edges[0::2], edges[1::2] - edges[0::2])

@@ -227,6 +227,8 @@ def parse_tuples(given: Sequence[Any]) -> tuple[Written, str]:
     """
     if not given:
         raise ValueError("a list of conditions is not empty")
+    if _is_tuple(given):
+        return _tuple(*given)
     if all(_is_tuple(one) for one in given):
         return _conjunction(given)
     groups = []
