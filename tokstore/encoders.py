@@ -1,29 +1,30 @@
-"""Which encoder each column of a shard gets, and the objects that the shards of one writer share (codecs.md 2.3, 8)."""
+"""Which encoder each column of a shard gets, and the objects that the shards of one writer share (codecs.md 2.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows, block_values, cut_ragged
 from tokstore.codecs.bits import BitEncoder
-from tokstore.codecs.categories import decode_categories, encode_categories
-from tokstore.codecs.contract import EachEncoder, EncodedBlock
+from tokstore.codecs.categories import MAX_CATEGORIES, decode_categories, encode_categories
+from tokstore.codecs.codes import CodeEncoder
 from tokstore.codecs.dictionaries import choose_dictionary
 from tokstore.codecs.numbers import NumberEncoder, in_steps
 from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
-from tokstore.column_types import BIT, Bytes, Category, Score, Text, Tokens, Vector
+from tokstore.codecs.vector_model import VectorModel
+from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
-from tokstore.objects import CATEGORIES, DICTIONARY, RANK_TABLE, StoredObject, encode_object
+from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
 from tokstore.schema import Column
+from tokstore.vector_encoding import ExactEncoder, ModelEncoder, choose_model, quality_record
 
 __all__ = ["Encoders", "LoadObject"]
 
@@ -65,20 +66,12 @@ class Encoders:
         held = {one: held.stored for one, held in self._held.items() if held is not None}
         return {one: (stored.digest, len(stored.data)) for one, stored in held.items()}
 
-    def categories(self, column: Column) -> list[str]:
-        """Return the categories that the store has of a column."""
-        held = self._shared(column, decode_categories)
-        return [] if held is None else list(held.made)
-
-    def prepare(
-        self, column: Column, rows: ColumnRows, categories: Sequence[str], pool: ThreadPoolExecutor
-    ) -> NewColumn:
+    def prepare(self, column: Column, rows: ColumnRows, pool: ThreadPoolExecutor) -> NewColumn:
         """Choose the encoder of one column of a shard.
 
         Args:
             column: The column.
             rows: All its rows in the shard.
-            categories: The list that the numbers of a column of categories stand for.
             pool: Threads for what can be done beside the blocks.
         """
         kind, name = column.type, column.level or self._level
@@ -88,9 +81,11 @@ class Encoders:
         if isinstance(kind, (Text, Bytes)):
             return self._strings(column, rows, level, pool)
         if isinstance(kind, Category):
-            return self._categories(column, rows, categories, numbers)
+            return self._categories(column, rows, numbers)
+        if isinstance(kind, Codes) and name != "plain":
+            return self._codes(column, kind, rows, name, pool)
         if isinstance(kind, Vector):
-            return NewColumn(column, rows, _GroupEncoder(kind, numbers, rows.values))
+            return self._vectors(column, kind, rows, name, pool)
         if kind.dtype_number == BIT:
             return NewColumn(column, rows, BitEncoder(numbers))
         step = None
@@ -152,43 +147,57 @@ class Encoders:
         made = pool.submit(encode_object, DICTIONARY, chosen.content)
         return NewColumn(column, rows, encoder, self._bring(column, chosen, made))
 
-    def _categories(self, column: Column, rows: ColumnRows, categories: Sequence[str], zstd_level: int) -> NewColumn:
-        """Give a shard of categories its list, which is that of the shard before it if nothing is new."""
-        encoder = NumberEncoder(column.type.dtype, zstd_level).narrow(rows.values)
-        held, names = self._shared(column, decode_categories), list(categories)
-        if held is not None and held.made == names:
+    def _codes(self, column: Column, kind: Codes, rows: ColumnRows, level: str, pool: ThreadPoolExecutor) -> NewColumn:
+        """Fit the model of a shard of codes; at the levels that care for bytes with contexts."""
+        frames = None if kind.ragged else kind.width // kind.frame
+        encoder = CodeEncoder.for_values(rows.values, kind.size, kind.frame, frames, level != "fast")
+        if encoder.model is None:
+            return NewColumn(column, rows, encoder)
+        made = pool.submit(encode_object, CODE_MODEL, encoder.model.encode())
+        return NewColumn(column, rows, encoder, self._bring(column, encoder.model, made))
+
+    def _vectors(
+        self, column: Column, kind: Vector, rows: ColumnRows, level: str, pool: ThreadPoolExecutor
+    ) -> NewColumn:
+        """Choose the model of a shard of vectors."""
+        if kind.method == EXACT:
+            return NewColumn(column, rows, ExactEncoder(kind, _NUMBER_LEVELS[level], rows.values))
+        entropy = kind.method == PCA and level not in ("plain", "fast")
+        held = self._shared(column, lambda content: VectorModel.decode(content, kind.dim, kind.ends))
+        shared = None if held is None else held.made
+        model = choose_model(kind, rows, shared, entropy)
+        encoder = ModelEncoder(model, entropy, LEVELS[level].zstd)
+        if held is not None and model is shared:
+            stored = held.stored
+            needed: Callable[[], StoredObject] = lambda: stored  # noqa: E731
+        else:
+            needed = self._bring(column, model, pool.submit(encode_object, VECTOR_MODEL, model.encode()))
+        quality = quality_record(kind, rows, model)
+        return NewColumn(column, rows, encoder, needed, canonical=encoder.stored, quality=quality)
+
+    def _categories(self, column: Column, rows: ColumnRows, zstd_level: int) -> NewColumn:
+        """Give a shard of categories their numbers, and its list, which is that of the store where nothing is new."""
+        held = self._shared(column, decode_categories)
+        names: list[str] = [] if held is None else list(held.made)
+        known = {name: number for number, name in enumerate(names)}
+        there = rows.values if rows.valid is None else rows.values[rows.valid]
+        new = [name for name in dict.fromkeys(there.tolist()) if name not in known]
+        if len(names) + len(new) > MAX_CATEGORIES:
+            raise ValueError(
+                f"column {column.name!r} would have more than {MAX_CATEGORIES} categories; use a Text column for them"
+            )
+        known.update({name: len(names) + i for i, name in enumerate(new)})
+        names += new
+        values = np.zeros(rows.rows, column.type.dtype)
+        numbers = np.fromiter((known[name] for name in there.tolist()), column.type.dtype, len(there))
+        values[slice(None) if rows.valid is None else rows.valid] = numbers
+        rows = replace(rows, values=values)
+        encoder = NumberEncoder(column.type.dtype, zstd_level).narrow(values)
+        if held is not None and not new:
             return NewColumn(column, rows, encoder, lambda: held.stored)
         made: Future[StoredObject] = Future()
         made.set_result(encode_object(CATEGORIES, encode_categories(names)))
         return NewColumn(column, rows, encoder, self._bring(column, names, made))
-
-
-class _GroupEncoder(EachEncoder):
-    """Encode vectors as they are, each group of dimensions by itself."""
-
-    codec = 2
-
-    def __init__(self, kind: Vector, zstd_level: int, values: NDArray[Any]) -> None:
-        self._dim, self._groups = kind.dim, []
-        sample = values[: 4 * block_values(kind)].reshape(-1, kind.dim)
-        begin = 0
-        for end in kind.ends:
-            encoder = NumberEncoder(kind.dtype, zstd_level, width=end - begin)
-            self._groups.append((slice(begin, end), encoder.narrow(_flat(sample[:, begin:end]))))
-            begin = end
-
-    def encode_run(self, parts: Sequence[NDArray[Any]]) -> list[EncodedBlock]:
-        """Encode parts of whole vectors: a block for each of them and each group."""
-        return [
-            encoder.encode(_flat(part.reshape(-1, self._dim)[:, group]))
-            for part in parts
-            for group, encoder in self._groups
-        ]
-
-
-def _flat(rows: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of some dimensions, row after row."""
-    return np.ascontiguousarray(rows).reshape(-1)
 
 
 def _estimated_bytes(table: RankTable) -> int:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tokstore.block import BlockTable
 from tokstore.codecs.contract import BlockDecoder
+from tokstore.decoders import VectorBlocks
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints
 from tokstore.schema import Column
@@ -29,6 +30,8 @@ class Piece:
         starts: First value of every block, with the end of the last.
         group, groups: Which of the dimension groups it is, and how many there are: block i is block
             ``group + i * groups`` of the column.
+        vectors: Decodes blocks of different groups together, where that is faster.
+        together: Blocks that are decoded at once: about a million tokens, so that threads seldom wait for each other.
     """
 
     file: DataFile
@@ -42,6 +45,8 @@ class Piece:
     starts: Ints
     group: int = 0
     groups: int = 1
+    vectors: VectorBlocks | None = None
+    together: int = 32
 
 
 def row_intervals(

@@ -6,9 +6,9 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import Vector
+from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
@@ -30,7 +30,6 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
-_RUN = 32  # blocks decoded together: about half a million tokens, so that threads seldom wait for each other
 
 
 @dataclass(slots=True)
@@ -137,7 +136,8 @@ def _plan_column(
             values[part] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
-            pieces.append(Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts))
+            piece = Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts)
+            pieces.append(replace(piece, together=64) if isinstance(kind, Codes) else piece)
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
@@ -201,26 +201,38 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
         at = stop
         if not ranges:
             continue
-        read = version.storage.read_ranges(ranges)
+        read = version.read(ranges)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
-        runs = [pairs[i : i + _RUN] for i in range(0, len(pairs), _RUN)]
+        runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
         list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version), runs))
 
 
+def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
+    """Cut blocks into runs that are decoded together."""
+    at = 0
+    while at < len(pairs):
+        stop = at + pairs[at][0].piece.together
+        yield pairs[at:stop]
+        at = stop
+
+
 def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
-    for _, group in groupby(pairs, key=lambda pair: id(pair[0].piece)):
+    for _, group in groupby(pairs, key=lambda pair: id(pair[0].piece.vectors or pair[0].piece)):
         run = list(group)
         piece = run[0][0].piece
         targets = [
-            piece.target[job.out : job.out + job.end - job.start]
+            job.piece.target[job.out : job.out + job.end - job.start]
             if job.whole
-            else np.empty(job.end - job.start, piece.target.dtype)
+            else np.empty(job.end - job.start, job.piece.target.dtype)
             for job, _ in run
         ]
         blocks = [(job.block, data, out) for (job, data), out in zip(run, targets, strict=True)]
-        piece.file.decode_blocks(piece.column.column_id, piece.table, piece.decoder, blocks)
+        decoder = piece.decoder
+        if piece.vectors is not None:
+            decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
+        piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks)
         for (job, _), decoded in zip(run, targets, strict=True):
             if not job.whole:
                 version.blocks.put(_key(job), decoded)

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import EXACT, Vector
+from tokstore.column_types import Vector
 from tokstore.decoders import VectorBlocks
-from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
 from tokstore.schema import Column
@@ -70,12 +69,15 @@ class VectorReading:
                 if dims is not None and begin >= dims:
                     break
                 width, begin = end - begin, end
-                target = np.zeros(len(rows) * width, result_dtype(column) if kind.method == EXACT else np.int32)
+                target = np.zeros(len(rows) * width, blocks.stored_dtype)
                 out: Ints = np.arange(len(rows)) * width
                 v0, v1 = rows * width, (rows + 1) * width
                 decoder = blocks.of_group(number)
+                joint, groups_of = (blocks if blocks.is_joint else None), len(kind.ends)
                 self.pieces.append(
-                    Piece(file, column, table, decoder, v0, v1, out, target, edges * width, number, len(kind.ends))
+                    Piece(
+                        file, column, table, decoder, v0, v1, out, target, edges * width, number, groups_of, joint, 64
+                    )
                 )
                 targets.append(target.reshape(-1, width))
             self._parts.append((part, blocks, targets))

@@ -128,8 +128,9 @@ def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None
 def check_record(root: Root, number: int, page: Page, path: str) -> None:
     """Check that a page record says what its page holds (format.md 8.2)."""
     record = root.pages[number]
-    placement = page.columns.get(root.schema.primary.column_id)
-    values = 0 if placement is None else int(placement.values.sum())
+    primary = root.schema.primary
+    placement = page.columns.get(primary.column_id)
+    values = 0 if placement is None else int(placement.values.sum()) // _unit(primary)
     first = int(page.id_first.min()) if len(page.id_first) else 0
     last = int((page.id_first + page.id_samples).max()) - 1 if len(page.id_first) else 0
     said = tuple(int(record[name]) for name in ("values", "first_sample_id", "last_sample_id"))
@@ -141,6 +142,12 @@ def check_record(root: Root, number: int, page: Page, path: str) -> None:
         )
     if len(page.id_first) and last >= root.next_sample_id:
         raise CorruptError(f"sample id {last} is not below next_sample_id", path=path, rule="format.md 7.2")
+
+
+def _unit(primary: Column) -> int:
+    """Return how many values count as one in spans: a row of fixed shape (format.md 7.3)."""
+    kind = primary.type
+    return 1 if isinstance(kind, UnknownType) or kind.ragged else kind.width
 
 
 def check_plan(version: Version, schema: Schema, page: Page, plan: Plan, path: str) -> None:
@@ -157,7 +164,7 @@ def check_plan(version: Version, schema: Schema, page: Page, plan: Plan, path: s
         if expected is None:
             # The shard is a part of its file, or its blocks cannot be read: sums have to do.
             is_right = int(said[1].sum()) == int(page.samples[shard]) and (said[3] <= said[2]).all()
-            is_right &= p is None or int(said[2].sum()) == int(p.values[shard])
+            is_right &= p is None or int(said[2].sum()) == int(p.values[shard]) // _unit(primary)
         else:
             made = [getattr(expected, name) for name in ("blocks", "samples", "values", "lead")]
             is_right = all(np.array_equal(a, b) for a, b in zip(said, made, strict=True))

@@ -43,4 +43,8 @@ def _lines(place: str, samples: int, of: int, schema: Schema, recipe: Sequence[s
     share = f" ({100 * samples / of:.3g} %)" if of and samples != of else ""
     heading = " · ".join([f"{place}", f"{count_text(samples)} of {count_text(of)} samples{share}", *notes])
     steps = [step if len(step) <= _STEP else step[: _STEP - 1] + "…" for step in recipe]
-    return [heading, *(step if step.startswith("(") else f".{step}" for step in steps), f"columns {', '.join(schema.names)}"]
+    return [
+        heading,
+        *(step if step.startswith("(") else f".{step}" for step in steps),
+        f"columns {', '.join(schema.names)}",
+    ]

@@ -47,7 +47,7 @@ class NumberEncoder(EachEncoder):
         dtype: The dtype of a value.
         zstd_level: How hard to compress.
         width: Values of a row: the numbers of a place in the row stand together where that is smaller.
-        step: Floats that are multiples of it, as `in_steps` makes them, are stored as integers; ``None`` for all others.
+        step: Floats that are multiples of it, as `in_steps` makes them, are stored as integers; ``None`` for others.
     """
 
     codec = 2
