@@ -9,16 +9,16 @@ from tokstore.errors import CorruptError, MissingFileError, NotAStoreError, Unsu
 from tokstore.manifest import commit, newest_root
 from tokstore.objects import StoredObject, decode_object, object_kinds, object_path
 from tokstore.root import Root
+from tokstore.saved_views import SavedViews
 from tokstore.schema import Column
 from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
-from tokstore.view import View
 from tokstore.writer import Progress
 
 __all__ = ["Editable", "counted"]
 
 
-class Editable(View):
+class Editable(SavedViews):
     """All samples of one version of a store, and the newest version to change. `Store` is what users see.
 
     Args:
@@ -35,19 +35,9 @@ class Editable(View):
         self._pinned, self._file_name = pinned, file_name
 
     @property
-    def path(self) -> str:
-        """Where the store is."""
-        return self._version.storage.describe(self._file_name or "")
-
-    @property
     def storage(self) -> Storage:
         """Where its bytes are; it counts round trips and bytes."""
         return self._version.storage
-
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return self._version.root.version
 
     def _follow(self, root: Root | None) -> None:
         """Move on to a newer version."""

@@ -99,15 +99,13 @@ def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) 
 
 
 def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
-    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch.
-
-    With deletions the places are only near; nothing but speed depends on them.
-    """
+    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch."""
     parts = [np.zeros(0, np.int64)]
     for group in groups:
         place = version.place_of(group.page, group.shard, column)
         if place.file is not None and len(group.rows):
-            first = place.file.table(column.column_id, column.type).first_row - place.first_row - int(group.rows[0])
+            table = place.file.table(column.column_id, column.type)
+            first = np.searchsorted(group.rows, table.first_row - place.first_row)
             parts.append(first[(first > 0) & (first < len(group.rows))] + int(group.at[0]))
     return np.concatenate(parts)
 

@@ -74,7 +74,7 @@ class Version:
     """
 
     def __init__(self, storage: Storage, root: Root, file_name: str | None = None) -> None:
-        self.storage, self.root, self._file_name = storage, root, file_name
+        self.storage, self.root, self.file_name = storage, root, file_name
         records = root.pages
         kept = records["samples"].astype(np.int64) - records["deleted"].astype(np.int64)
         self.page_starts: Ints = np.concatenate([[0], np.cumsum(kept)])
@@ -89,10 +89,15 @@ class Version:
         )
         self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
 
+    @property
+    def path(self) -> str:
+        """Where the store is, as a person would write it."""
+        return self.storage.describe(self.file_name or "")
+
     def place(self, page: Page, number: int) -> FilePlace:
         """Return the place of one file of a page."""
         place = page.place(number)
-        return place if self._file_name is None else replace(place, path=self._file_name)
+        return place if self.file_name is None else replace(place, path=self.file_name)
 
     def read(self, ranges: Sequence[Range]) -> list[memoryview | None]:
         """Read ranges of files that this version names, in one round trip.
@@ -103,7 +108,7 @@ class Version:
         try:
             return self.storage.read_ranges(ranges)
         except MissingFileError as error:
-            if self._file_name is not None or self.is_there():
+            if self.file_name is not None or self.is_there():
                 raise
             raise MissingFileError(
                 f"{error.message}, since version {self.root.version} was pruned",
@@ -121,7 +126,7 @@ class Version:
 
     def __getstate__(self) -> dict[str, Any]:
         # Caches and locks stay behind: another process opens the files it needs by itself.
-        return {"storage": self.storage, "root": self.root, "file_name": self._file_name}
+        return {"storage": self.storage, "root": self.root, "file_name": self.file_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["storage"], state["root"], state["file_name"])  # type: ignore[misc]
