@@ -59,7 +59,9 @@ def deliver_batch(column: Column, rows: ColumnRows) -> Any:
     if isinstance(kind, SoftLabel):
         soft = soft_from_rows(kind, values.reshape(-1, kind.width))
         return soft if valid is None or valid.all() else _without(soft, valid)
-    if kind.shape:
+    if isinstance(kind, Vector):
+        values = values.reshape(-1, rows.width)
+    elif kind.shape:
         values = values.reshape(-1, *(one or 1 for one in kind.shape))
     if valid is None:
         return values

@@ -155,9 +155,26 @@ def _details(version: Version) -> dict[int, dict[str, Any]]:
                 if ref is not None and ((one, ref.digest) not in objects or ref.offset is not None):
                     objects.add((one, ref.digest))
                     detail["object_bytes"] += ref.stored_bytes
+                if one in file.qualities:
+                    detail["quality"] = _joined_quality(detail.get("quality"), file.qualities[one])
                 if not isinstance(columns[one].type, UnknownType) and not entry["features"][2]:
                     _count_forms(detail["forms"], int(entry["codec"]), file.table(one, columns[one].type).forms)
     return found
+
+
+def _joined_quality(before: dict[str, Any] | None, measured: dict[int, Any]) -> dict[str, Any]:
+    """Add what was measured of a codec with losses in one more file, weighted by the rows it was measured on."""
+    rows = max(1, measured[4])
+    if before is None:
+        return {"rms": measured[1], "max": measured[2], "recall10": measured.get(3), "rows": rows}
+    total = before["rows"] + rows
+    recalls = (before["recall10"], measured.get(3))
+    return {
+        "rms": float(np.sqrt((before["rms"] ** 2 * before["rows"] + measured[1] ** 2 * rows) / total)),
+        "max": max(before["max"], measured[2]),
+        "recall10": None if None in recalls else (recalls[0] * before["rows"] + recalls[1] * rows) / total,
+        "rows": total,
+    }
 
 
 def _count_forms(counts: dict[str, int], codec: int, forms: Any) -> None:

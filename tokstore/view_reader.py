@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import Tokens
+from tokstore.column_types import Tokens, Vector
 from tokstore.deliver import deliver_batch, deliver_sample, reorder
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
@@ -130,12 +130,18 @@ class ViewReader:
         return self._version.locate(positions), order
 
     def _rows(
-        self, places: Ints, columns: list[Column], start: int, stop: int | None, pooled: bool = True
+        self,
+        places: Ints,
+        columns: list[Column],
+        start: int,
+        stop: int | None,
+        pooled: bool = True,
+        dims: int | None = None,
     ) -> tuple[dict[str, ColumnRows], Ints]:
         """Return rows of columns and the sample ids, in the order asked for."""
         groups, order = self._located(places, ascending=False)
         pool = self._threads() if pooled and len(places) > 1 else None
-        rows = read_rows(self._version, columns, groups, start=start, stop=stop, pool=pool)
+        rows = read_rows(self._version, columns, groups, start=start, stop=stop, dims=dims, pool=pool)
         ids = self._ids(groups)
         if order is not None:
             rows, ids = {name: reorder(one, order) for name, one in rows.items()}, ids[order]
@@ -160,6 +166,7 @@ class ViewReader:
         *,
         start: int = 0,
         stop: int | None = None,
+        dims: int | None = None,
     ) -> dict[str, Any]:
         """Return samples at positions as one batch, in the order asked for.
 
@@ -169,6 +176,8 @@ class ViewReader:
             columns: Names; all by default.
             start: First value of every sample to take, of ragged columns of tokens.
             stop: End of the values to take of every sample; ``None`` for its end. Only blocks in between are read.
+            dims: Of columns of vectors only so many of the first dimensions: only their bytes are read. With
+                ``codec="pca"`` these are coordinates along the first principal axes.
 
         Returns:
             A dict: `Ragged` of int32 for tokens (int64 above 2**31 ids), arrays for numbers, lists of strings for text,
@@ -190,7 +199,9 @@ class ViewReader:
             other = next((c.name for c in chosen if not isinstance(c.type, Tokens)), None)
             if other is not None:
                 raise ValueError(f"start= and stop= are for token columns, and {other!r} is none")
-        rows, ids = self._rows(self._positions(positions), chosen, start, stop)
+        if dims is not None and not any(isinstance(c.type, Vector) for c in chosen):
+            raise ValueError("dims= is for columns of vectors, and none is asked for")
+        rows, ids = self._rows(self._positions(positions), chosen, start, stop, dims=dims)
         batch = {column.name: deliver_batch(column, rows[column.name]) for column in chosen}
         return batch | {"sample_id": ids}
 
@@ -288,10 +299,12 @@ class ViewReader:
     ) -> Iterator[tuple[int, int]]:
         """Yield positions at which batches begin and end, near a number of values or before."""
         ragged = [column for column in columns if column.type.ragged]
+        # Arrays of one shape count a quarter: they decode well in large runs, and 2**22 values are still not much.
+        fixed = sum(column.type.width for column in columns if column.type.shape and not column.type.ragged) // 4
         for begin in range(first, stop, _ROWS_AT_ONCE):
             end = min(begin + _ROWS_AT_ONCE, stop)
             groups, order = self._located(np.arange(begin, end))
-            ends = np.zeros(end - begin, np.int64)
+            ends = np.full(end - begin, fixed, np.int64)
             for column in ragged:
                 found = read_lengths(self._version, column, groups)
                 ends += found if order is None else found[order]
