@@ -220,7 +220,7 @@ def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tupl
 
 def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
-    for _, group in groupby(pairs, key=lambda pair: id(pair[0].piece.vectors or pair[0].piece)):
+    for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
         run = list(group)
         piece = run[0][0].piece
         targets = [
@@ -238,6 +238,11 @@ def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> N
             if not job.whole:
                 version.blocks.put(_key(job), decoded)
                 _place(job, decoded)
+
+
+def _together(piece: Piece) -> tuple[int, int]:
+    """Return what pieces have in common whose blocks are decoded in one go: files that share a model are still two."""
+    return id(piece.file), id(piece.vectors or piece)
 
 
 def _key(job: _Job) -> tuple[bytes, int, int]:
