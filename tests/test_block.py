@@ -183,7 +183,7 @@ def test_tables_round_trip(sizes: list[int], optional: bool, what: str) -> None:
     numbers = np.arange(blocks, dtype=np.int64)
     ranges = encode_ranges([(-i, i) if i % 2 else None for i in range(blocks)], kind.dtype) if what == "score" else b""
     raw = BlockTable.encode(
-        64 + 100 * numbers, 7 + numbers, bounds, numbers, numbers % 3, list(range(blocks)),
+        64 + 100 * numbers, 7 + numbers, np.diff(bounds), numbers, numbers % 3, list(range(blocks)),
         numbers if optional else None, 0 * numbers if what == "score" else None, ranges,
     )  # fmt: skip
     found = BlockTable.decode(raw, entry(blocks, sum(sizes), 7 * blocks + int(numbers.sum()), 100, flags), kind)
@@ -202,7 +202,7 @@ def test_damaged_tables(blocks: int, optional: bool) -> None:
     """Damage gives another table or a `CorruptError`, within bounded memory."""
     numbers = np.arange(blocks, dtype=np.int64)
     raw = BlockTable.encode(
-        64 + 8 * numbers, 8 + 0 * numbers, list(range(blocks + 1)), numbers, 0 * numbers, [0] * blocks,
+        64 + 8 * numbers, 8 + 0 * numbers, 1 + 0 * numbers, numbers, 0 * numbers, [0] * blocks,
         numbers if optional else None, 0 * numbers, encode_ranges([None] * blocks, np.dtype("<f4")),
     )  # fmt: skip
     about = entry(blocks, blocks, 8 * blocks, blocks, FLAG_RANGES | FLAG_OPTIONAL * optional)

@@ -198,7 +198,7 @@ def test_real_blocks_and_tables(tmp_path: Path) -> None:
 
 def test_several_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With few shards per page, pages are split and begun anew, and every sample is found."""
-    for module in ("growth", "pages"):
+    for module in ("growth", "page_parts", "pages"):
         monkeypatch.setattr(f"tokstore.{module}.MAX_PAGE_SHARDS", 4)
     schema = ts.Schema(t=ts.Tokens(100), s=ts.Score())
     with ts.create(tmp_path / "s", schema, shard_tokens=2) as w:

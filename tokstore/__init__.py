@@ -45,6 +45,7 @@ from tokstore.opening import create
 from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
 from tokstore.opening import part_writer as writer
 from tokstore.ragged import Ragged
+from tokstore.saved_views import ViewInfo
 from tokstore.schema import Schema
 from tokstore.soft_labels import SoftLabels
 from tokstore.store import Store, VersionInfo
@@ -88,6 +89,7 @@ __all__ = [
     "VersionError",
     "VersionInfo",
     "View",
+    "ViewInfo",
     "Writer",
     "__version__",
     "create",

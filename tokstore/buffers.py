@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
+from tokstore.column_types import Category
 from tokstore.schema import Column
 
 __all__ = ["ColumnBuffer"]
@@ -52,7 +53,8 @@ class ColumnBuffer:
     def __init__(self, column: Column, room: int = _FIRST_ROWS) -> None:
         self.column = column
         kind = column.type
-        self._values = _Growing(kind.dtype, room)
+        # Categories wait as the strings that they are.
+        self._values = _Growing(np.dtype(object) if isinstance(kind, Category) else kind.dtype, room)
         self._lengths = _Growing(np.dtype(np.int64), _FIRST_ROWS) if kind.ragged else None
         self._valid = _Growing(np.dtype(bool), _FIRST_ROWS) if kind.optional else None
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tokstore.codecs.bits import BitDecoder
 from tokstore.codecs.categories import CategoryDecoder, decode_categories
+from tokstore.codecs.code_model import CodeModel
+from tokstore.codecs.codes import CodeDecoder
 from tokstore.codecs.contract import BlockDecoder, Run
 from tokstore.codecs.numbers import NumberDecoder
 from tokstore.codecs.ranked import RankTable, TokenDecoder
@@ -120,6 +122,9 @@ def decoder_for(kind: ColumnType, codec: int, content: bytes | None) -> BlockDec
         if content is None:
             raise CorruptError("a column of turned vectors has no model", rule="codecs.md 6.2")
         return VectorBlocks(kind, VectorModel.decode(content, kind.dim, kind.ends))
+    if isinstance(kind, Codes) and codec == CODES:
+        model = None if content is None else CodeModel.decode(content, kind.size, kind.frame)
+        return CodeDecoder(kind.size, kind.frame, model)
     if isinstance(kind, SoftLabel):
         return NumberDecoder(kind.dtype, kind.width, check=partial(check_soft_labels, kind))
     limit = kind.classes if isinstance(kind, Label) else kind.size if isinstance(kind, Codes) else None

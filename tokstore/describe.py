@@ -13,17 +13,19 @@ from tokstore.placement import FIRST_FILE
 from tokstore.schema import Column
 from tokstore.version import Version
 
-__all__ = ["describe_version", "version_html", "version_text"]
+__all__ = ["deleted_text", "describe_version", "version_html", "version_text"]
 
 _CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text", 4: "codes", 5: "vectors", 6: "bits"}
 _FORM_NAMES = {
     1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
     2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps", 5: "planes apart", 6: "turned apart"},
     3: {0: "bytes"},
-    4: {0: "values", 1: "rANS"},
+    4: {0: "values", 1: "rANS", 2: "bits"},
     5: {0: "planes", 1: "rANS"},
     6: {0: "bits", 1: "runs"},
 }
+COMPACT_SHARE = 0.2
+"""Share of deleted samples above which a store should be compacted."""
 _PACKING_NAMES = {0: "stored", 1: "zstd", 2: "zstd+dictionary"}
 
 
@@ -53,6 +55,7 @@ def describe_version(version: Version, *, deep: bool) -> dict[str, Any]:
         "version": root.version,
         "created_ms": root.created_ms,
         "samples": totals.samples,
+        "deleted": _deleted(version),
         "shards": totals.shards,
         "tokens": tokens,
         "bits_per_token": 8 * total / tokens if tokens else None,
@@ -66,6 +69,25 @@ def describe_version(version: Version, *, deep: bool) -> dict[str, Any]:
         "attachments": {name: {"stored_bytes": n, "bytes": m} for name, (_, n, m) in root.attachments.items()},
         "tags": dict(root.tags),
     }
+
+
+def _deleted(version: Version) -> dict[str, Any]:
+    """Return how many samples are deleted, and whether rewriting their shards is worth it."""
+    pages = version.root.pages
+    samples, deleted = int(pages["samples"].sum()), int(pages["deleted"].sum())
+    share = deleted / samples if samples else 0.0
+    return {"samples": deleted, "share": share, "compact": share > COMPACT_SHARE}
+
+
+def deleted_text(facts: dict[str, Any]) -> str:
+    """Say what is to be done about deleted samples; nothing where they are few."""
+    gone = facts["deleted"]
+    if not gone["compact"]:
+        return ""
+    return (
+        f"{count_text(gone['samples'])} samples are deleted, {gone['share']:.0%} of all: "
+        "compact and then prune give their bytes back"
+    )
 
 
 def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> dict[str, Any]:
@@ -107,6 +129,7 @@ def _details(version: Version) -> dict[int, dict[str, Any]]:
         one: {"blocks": 0, "section_bytes": 0, "object_bytes": 0, "forms": {}} for one in columns
     }
     objects: set[tuple[int, bytes]] = set()
+    seen: set[bytes] = set()
     for number in range(len(version.root.pages)):
         (page,) = version.pages([number])
         used = {
@@ -116,6 +139,9 @@ def _details(version: Version) -> dict[int, dict[str, Any]]:
             if where >= FIRST_FILE
         }
         for file_number in sorted(used):
+            if page.file_ids[file_number] in seen:
+                continue
+            seen.add(page.file_ids[file_number])
             file = version.file_by_number(page, file_number)
             for entry in file.entries:
                 one = int(entry["column_id"])
@@ -209,7 +235,8 @@ def version_text(path: str, facts: dict[str, Any]) -> str:
         "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
         for row in rows
     ]
-    return "\n".join([f"{path}: {heading}", *(f"  {line.rstrip()}" for line in lines)])
+    advice = deleted_text(facts)
+    return "\n".join([f"{path}: {heading}", *(f"  {line.rstrip()}" for line in lines), *([advice] if advice else [])])
 
 
 def version_html(path: str, facts: dict[str, Any]) -> str:
@@ -217,7 +244,9 @@ def version_html(path: str, facts: dict[str, Any]) -> str:
     heading, rows = _rows(facts)
     cells = ["".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) for tag, row in _tagged(rows)]
     body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f"<div><b>{html.escape(path)}</b>: {html.escape(heading)}<table>{body}</table></div>"
+    advice = deleted_text(facts)
+    below = f"<p>{html.escape(advice)}</p>" if advice else ""
+    return f"<div><b>{html.escape(path)}</b>: {html.escape(heading)}<table>{body}</table>{below}</div>"
 
 
 def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,17 +11,18 @@ import numpy as np
 
 from tokstore.block import ColumnRows, block_values, cut_ragged
 from tokstore.codecs.bits import BitEncoder
-from tokstore.codecs.categories import decode_categories, encode_categories
+from tokstore.codecs.categories import MAX_CATEGORIES, decode_categories, encode_categories
+from tokstore.codecs.codes import CodeEncoder
 from tokstore.codecs.dictionaries import choose_dictionary
 from tokstore.codecs.numbers import NumberEncoder, in_steps
 from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
 from tokstore.codecs.vector_model import VectorModel
-from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Score, Text, Tokens, Vector
+from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
-from tokstore.objects import CATEGORIES, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
+from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
 from tokstore.schema import Column
 from tokstore.vector_encoding import ExactEncoder, ModelEncoder, choose_model, quality_record
 
@@ -65,20 +66,12 @@ class Encoders:
         held = {one: held.stored for one, held in self._held.items() if held is not None}
         return {one: (stored.digest, len(stored.data)) for one, stored in held.items()}
 
-    def categories(self, column: Column) -> list[str]:
-        """Return the categories that the store has of a column."""
-        held = self._shared(column, decode_categories)
-        return [] if held is None else list(held.made)
-
-    def prepare(
-        self, column: Column, rows: ColumnRows, categories: Sequence[str], pool: ThreadPoolExecutor
-    ) -> NewColumn:
+    def prepare(self, column: Column, rows: ColumnRows, pool: ThreadPoolExecutor) -> NewColumn:
         """Choose the encoder of one column of a shard.
 
         Args:
             column: The column.
             rows: All its rows in the shard.
-            categories: The list that the numbers of a column of categories stand for.
             pool: Threads for what can be done beside the blocks.
         """
         kind, name = column.type, column.level or self._level
@@ -88,7 +81,9 @@ class Encoders:
         if isinstance(kind, (Text, Bytes)):
             return self._strings(column, rows, level, pool)
         if isinstance(kind, Category):
-            return self._categories(column, rows, categories, numbers)
+            return self._categories(column, rows, numbers)
+        if isinstance(kind, Codes) and name != "plain":
+            return self._codes(column, kind, rows, name, pool)
         if isinstance(kind, Vector):
             return self._vectors(column, kind, rows, name, pool)
         if kind.dtype_number == BIT:
@@ -152,6 +147,15 @@ class Encoders:
         made = pool.submit(encode_object, DICTIONARY, chosen.content)
         return NewColumn(column, rows, encoder, self._bring(column, chosen, made))
 
+    def _codes(self, column: Column, kind: Codes, rows: ColumnRows, level: str, pool: ThreadPoolExecutor) -> NewColumn:
+        """Fit the model of a shard of codes; at the levels that care for bytes with contexts."""
+        frames = None if kind.ragged else kind.width // kind.frame
+        encoder = CodeEncoder.for_values(rows.values, kind.size, kind.frame, frames, level != "fast")
+        if encoder.model is None:
+            return NewColumn(column, rows, encoder)
+        made = pool.submit(encode_object, CODE_MODEL, encoder.model.encode())
+        return NewColumn(column, rows, encoder, self._bring(column, encoder.model, made))
+
     def _vectors(
         self, column: Column, kind: Vector, rows: ColumnRows, level: str, pool: ThreadPoolExecutor
     ) -> NewColumn:
@@ -171,11 +175,27 @@ class Encoders:
         quality = quality_record(kind, rows, model)
         return NewColumn(column, rows, encoder, needed, canonical=encoder.stored, quality=quality)
 
-    def _categories(self, column: Column, rows: ColumnRows, categories: Sequence[str], zstd_level: int) -> NewColumn:
-        """Give a shard of categories its list, which is that of the shard before it if nothing is new."""
-        encoder = NumberEncoder(column.type.dtype, zstd_level).narrow(rows.values)
-        held, names = self._shared(column, decode_categories), list(categories)
-        if held is not None and held.made == names:
+    def _categories(self, column: Column, rows: ColumnRows, zstd_level: int) -> NewColumn:
+        """Give a shard of categories their numbers, and its list, which is that of the store where nothing is new."""
+        held = self._shared(column, decode_categories)
+        names: list[str] = [] if held is None else list(held.made)
+        known = {name: number for number, name in enumerate(names)}
+        there = rows.values if rows.valid is None else rows.values[rows.valid]
+        new = [name for name in dict.fromkeys(there.tolist()) if name not in known]
+        if len(names) + len(new) > MAX_CATEGORIES:
+            raise ValueError(
+                f"column {column.name!r} would have more than {MAX_CATEGORIES} categories; use a Text column for them"
+            )
+        if not names and not new:
+            new = [""]  # the number of a missing row has to stand for something
+        known.update({name: len(names) + i for i, name in enumerate(new)})
+        names += new
+        values = np.zeros(rows.rows, column.type.dtype)
+        numbers = np.fromiter((known[name] for name in there.tolist()), column.type.dtype, len(there))
+        values[slice(None) if rows.valid is None else rows.valid] = numbers
+        rows = replace(rows, values=values)
+        encoder = NumberEncoder(column.type.dtype, zstd_level).narrow(values)
+        if held is not None and not new:
             return NewColumn(column, rows, encoder, lambda: held.stored)
         made: Future[StoredObject] = Future()
         made.set_result(encode_object(CATEGORIES, encode_categories(names)))

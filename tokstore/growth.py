@@ -7,7 +7,7 @@ winner's root.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 
 from tokstore.errors import ConflictError, CorruptError
 from tokstore.format import (
-    HAS_DELETIONS,
     MAX_PAGE_BYTES,
     MAX_PAGE_SHARDS,
     MAX_SAMPLE_ID,
@@ -26,19 +25,17 @@ from tokstore.format import (
     verify_checksum,
     wrap,
 )
+from tokstore.page_parts import PageParts, ReadPart, named_only, read_parts
 from tokstore.pages import Page
 from tokstore.placement import join_ranges
 from tokstore.plan import Plan
 from tokstore.root import ColumnTotals, Root, Totals
 from tokstore.schema import Column, Schema
-from tokstore.wire import checksum, decode_metadata, digest, encode_metadata, fields
+from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
 __all__ = ["NewShards", "Part", "append_shards"]
 
-ReadPart = Callable[[Any, str], bytes]
-"""Returns the bytes of a page or plan that is not in the root, from its record and its name."""
-
-_PART_KINDS = {1: bytes, 2: int, 3: bytes, 4: bytes, 5: dict, 6: list, 7: bytes}
+_PART_KINDS = {1: bytes, 2: int, 3: bytes, 4: bytes, 5: dict, 6: list, 7: bytes, 8: dict}
 
 
 @dataclass(frozen=True)
@@ -79,25 +76,19 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
     page = new.page.with_ids_from(root.next_sample_id)
     known = {column.column_id for column in root.schema.columns}
     page = replace(page, columns={one: p for one, p in page.columns.items() if one in known})
-    plan = new.plan
+    added = PageParts(page, new.plan)
     records, inline = list(root.pages), dict(root.inline)
-    if records and _has_room(records[-1], page):
-        last = records[-1]
-        old_page = Page.decode(read(last, "page"), root.schema)
-        old_plan = Plan.decode(read(last, "plan"), old_page.shards)
-        joined = old_page.join(page, root.schema), old_plan.join(plan)
+    if records and int(records[-1]["shards"]) + page.shards <= MAX_PAGE_SHARDS:
+        joined = read_parts(records[-1], root.schema, read).join(added, root.schema)
         # A page at its limit of bytes stays as it is, and the new shards begin another one.
-        if len(joined[0].encode(root.schema)) <= MAX_PAGE_BYTES:
-            page, plan = joined
+        if len(joined.page.encode(root.schema)) <= MAX_PAGE_BYTES:
+            added = joined
             records.pop()
-    for one, its_plan in _split(page, plan, root.schema):
-        record, parts = _record(one, its_plan, root.schema)
+    for one in added.split(root.schema):
+        record, parts = one.record(root.schema)
         records.append(record)
         inline.update(parts)
     pages = np.array(records, PAGE_RECORD) if records else np.zeros(0, PAGE_RECORD)
-    # Pages of equal shape have the same plan, so that a part leaves the root only when no page names it any more.
-    named = {record[f"{name}_digest"].tobytes() for record in records for name in ("page", "plan")}
-    inline = {name: data for name, data in inline.items() if name in named}
     t = root.totals
     totals = Totals(
         t.samples + samples,
@@ -109,19 +100,13 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
     return root.next(
         "append",
         pages=pages,
-        inline=inline,
+        inline=named_only(inline, records),
         totals=totals,
         columns=_add_totals(root.columns, new, known),
         next_sample_id=next_id,
         samples_added=samples,
         current_objects=root.current_objects | (new.current or {}),
     )
-
-
-def _has_room(record: Any, page: Page) -> bool:
-    """Tell whether shards may join the last page."""
-    # A page with deletions stays alone: its deletions count its shards and spans.
-    return not int(record["flags"]) & HAS_DELETIONS and int(record["shards"]) + page.shards <= MAX_PAGE_SHARDS
 
 
 def _check_schema(schema: Schema, new: NewShards) -> None:
@@ -137,31 +122,6 @@ def _check_schema(schema: Schema, new: NewShards) -> None:
             )
         if mine is not None and mine.type != column.type:
             raise ConflictError(f"column {column.name!r} changed its type meanwhile", rule="format.md 9")
-
-
-def _split(page: Page, plan: Plan, schema: Schema) -> list[tuple[Page, Plan]]:
-    """Cut a page until every part keeps the limits."""
-    if page.shards <= MAX_PAGE_SHARDS and len(page.encode(schema)) <= MAX_PAGE_BYTES:
-        return [(page, plan)] if page.shards else []
-    half = min(MAX_PAGE_SHARDS, (page.shards + 1) // 2)
-    if half == page.shards:
-        raise ConflictError("one shard has too many columns for a page", rule="format.md 11")
-    parts = ((0, half), (half, page.shards))
-    return [one for a, b in parts for one in _split(page.slice(a, b, schema), plan.slice(a, b), schema)]
-
-
-def _record(page: Page, plan: Plan, schema: Schema) -> tuple[Any, dict[bytes, bytes]]:
-    """Return the page record and the bytes of page and plan by digest."""
-    page_data, plan_data = page.encode(schema), plan.encode()
-    record = np.zeros((), PAGE_RECORD)
-    record["page_digest"], record["plan_digest"] = np.void(digest(page_data)), np.void(digest(plan_data))
-    record["page_bytes"], record["plan_bytes"] = len(page_data), len(plan_data)
-    record["samples"], record["values"] = int(page.samples.sum()), int(plan.spans.values.sum())
-    if len(page.id_first):
-        record["first_sample_id"] = int(page.id_first.min())
-        record["last_sample_id"] = int((page.id_first + page.id_samples).max()) - 1
-    record["shards"], record["spans"] = page.shards, len(plan.spans.values)
-    return record, {digest(page_data): page_data, digest(plan_data): plan_data}
 
 
 def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -> dict[int, ColumnTotals]:
@@ -189,16 +149,25 @@ def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -
 
 @dataclass(frozen=True)
 class Part:
-    """A staged part (format.md 8.6)."""
+    """A staged part (format.md 8.6).
+
+    Attributes:
+        nonce: 16 random bytes.
+        base_version: The newest version when it was begun.
+        shards: Its shards.
+        column: The column that it is for, if its shards hold values of samples that the store has already; the sample
+            ids of its page are then those of these samples. ``None`` for a part of new samples.
+    """
 
     nonce: bytes
     base_version: int
     shards: NewShards
+    column: Column | None = None
 
     @classmethod
-    def of(cls, shards: NewShards, base_version: int) -> Part:
+    def of(cls, shards: NewShards, base_version: int, column: Column | None = None) -> Part:
         """Make a part of new shards."""
-        return cls(secrets.token_bytes(16), base_version, shards)
+        return cls(secrets.token_bytes(16), base_version, shards, column)
 
     def encode(self) -> bytes:
         """Return the bytes of the file."""
@@ -213,6 +182,8 @@ class Part:
             6: new.schema.records(),
             7: b"".join(new.objects),
         }
+        if self.column is not None:
+            content[8] = self.column.record()
         framed = wrap(PART_MAGIC, encode_metadata(content))
         return framed + checksum(framed).to_bytes(8, "little")
 
@@ -222,7 +193,7 @@ class Part:
         check_whole(data, 32, "a part", "format.md 8.6")
         expected = int.from_bytes(data[-8:], "little")
         verify_checksum(data[:-8], expected, 0, "part", 0)
-        raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (), "a part", "format.md 8.6")
+        raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (8,), "a part", "format.md 8.6")
         if len(raw[1]) != 16 or len(raw[7]) % 32:
             raise CorruptError("the nonce or an object of a part is cut", rule="format.md 8.6")
         schema = Schema.from_records(raw[6])
@@ -235,7 +206,19 @@ class Part:
         names = [raw[7][i : i + 32] for i in range(0, len(raw[7]), 32)]
         if any(name not in known for name in names):
             raise CorruptError("a part brings an object that none of its files names", rule="format.md 8.6")
-        return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}))
+        column = None if 8 not in raw else _column_of_part(raw[8], schema, page)
+        return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}), column)
+
+
+def _column_of_part(record: Any, schema: Schema, page: Page) -> Column:
+    """Return the column that a part is for, if the part can be one of a column."""
+    (column,) = Schema.from_records([record]).columns
+    if len(schema) != 1 or schema.columns[0].column_id or column.column_id:
+        raise CorruptError("a part of a column has other columns, or one with an id", rule="format.md 8.6")
+    order = np.argsort(page.id_first, kind="stable")
+    if (page.id_first[order][1:] < (page.id_first + page.id_samples)[order][:-1]).any():
+        raise CorruptError("a part of a column has two values of one sample", rule="format.md 8.6")
+    return column
 
 
 def _counts(t: ColumnTotals) -> dict[int, int]:

@@ -6,14 +6,13 @@ and the first row that is wrong; they never show its content.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.codecs.categories import MAX_CATEGORIES
 from tokstore.column_types import (
     Array,
     Bytes,
@@ -30,58 +29,18 @@ from tokstore.column_types import (
 from tokstore.errors import UnsupportedError
 from tokstore.intake_arrays import describe_given, is_sequence, split_missing, take_in_array, take_in_soft
 from tokstore.ragged import Ragged
-from tokstore.schema import Column
+from tokstore.schema import Column, Schema
 
-__all__ = ["CategoryLists", "missing_rows", "take_in"]
-
-
-class CategoryLists:
-    """The categories of every column that one writer has seen, in the order in which they came (codecs.md 3.3).
-
-    Args:
-        load: Returns the list that the store has of a column already, so that shards share one.
-    """
-
-    def __init__(self, load: Callable[[Column], list[str]] | None = None) -> None:
-        self._load = load
-        self._numbers: dict[int, dict[str, int]] = {}
-
-    def names(self, column: Column) -> list[str]:
-        """Return the categories of a column so far."""
-        return list(self._of(column))
-
-    def _of(self, column: Column) -> dict[str, int]:
-        found = self._numbers.get(column.column_id)
-        if found is None:
-            names = self._load(column) if self._load is not None else []
-            found = self._numbers[column.column_id] = {name: number for number, name in enumerate(names)}
-        return found
-
-    def numbers(self, column: Column, names: Sequence[str]) -> NDArray[np.uint16]:
-        """Return the numbers of categories, new ones included.
-
-        Raises:
-            ValueError: There are too many; none of the new ones is taken then.
-        """
-        known = self._of(column)
-        new = [name for name in dict.fromkeys(names) if name not in known]
-        if len(known) + len(new) > MAX_CATEGORIES:
-            raise ValueError(
-                f"column {column.name!r} would have more than {MAX_CATEGORIES} categories; use a Text column for them"
-            )
-        for name in new:
-            known[name] = len(known)
-        return np.fromiter((known[name] for name in names), np.uint16, len(names))
+__all__ = ["check_masks", "missing_rows", "take_in"]
 
 
-def take_in(column: Column, given: Any, lists: CategoryLists) -> ColumnRows:
+def take_in(column: Column, given: Any) -> ColumnRows:
     """Return the rows of one column from what a user gave for a batch of samples.
 
     Args:
         column: Name and type.
         given: A `Ragged`, an array, or a sequence with one item per sample. ``None`` items and masked items are
             missing.
-        lists: The categories so far.
 
     Raises:
         TypeError: Values of the wrong kind.
@@ -93,7 +52,7 @@ def take_in(column: Column, given: Any, lists: CategoryLists) -> ColumnRows:
     if isinstance(kind, (Text, Bytes)):
         return _strings(kind, name, given)
     if isinstance(kind, Category):
-        return _categories(kind, column, given, lists)
+        return _categories(kind, name, given)
     if isinstance(kind, SoftLabel):
         return take_in_soft(kind, name, given)
     if isinstance(kind, (Codes, Vector, Mask)) or kind.shape:
@@ -109,8 +68,34 @@ def missing_rows(column: Column, rows: int) -> ColumnRows:
     """Return rows that are all missing, for an optional column that was not given."""
     kind = column.type
     lengths = np.zeros(rows, np.int64) if kind.ragged else None
+    if isinstance(kind, Category):
+        return ColumnRows(np.full(rows, "", object), None, np.zeros(rows, bool))
     values = np.zeros(0 if kind.ragged else rows * kind.width, kind.dtype)
     return ColumnRows(values, lengths, np.zeros(rows, bool), 1 if kind.ragged else kind.width)
+
+
+def check_masks(schema: Schema, rows: Mapping[int, ColumnRows]) -> None:
+    """Refuse masks that are not as long as what they mask.
+
+    Args:
+        schema: The columns.
+        rows: What was taken in of them, by column id.
+    """
+    for column in schema.columns:
+        if not isinstance(column.type, Mask) or column.type.of is None or column.type.of not in schema:
+            continue
+        mask, of = rows.get(column.column_id), rows.get(schema.column(column.type.of).column_id)
+        if mask is None or of is None or mask.lengths is None or of.lengths is None:
+            continue
+        wrong = mask.lengths != of.lengths
+        if mask.valid is not None:
+            wrong &= mask.valid
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"column {column.name!r}: row {row} has {int(mask.lengths[row])} bits for "
+                f"{int(of.lengths[row])} values of {column.type.of!r}"
+            )
 
 
 def _tokens(kind: Tokens, name: str, given: Any) -> ColumnRows:
@@ -166,23 +151,21 @@ def _strings(kind: Text | Bytes, name: str, given: Any) -> ColumnRows:
     return ColumnRows(np.frombuffer(b"".join(coded), np.uint8), lengths, valid)
 
 
-def _categories(kind: Category, column: Column, given: Any, lists: CategoryLists) -> ColumnRows:
-    """Take in strings of which there are few."""
-    name = column.name
+def _categories(kind: Category, name: str, given: Any) -> ColumnRows:
+    """Take in strings of which there are few; they become numbers when their shard is written."""
     if not is_sequence(given):
         raise TypeError(f"column {name!r} takes a list of strings, one per sample, not {describe_given(given)}")
     items, valid = split_missing(name, kind.optional, given.tolist() if isinstance(given, np.ndarray) else given)
     for i, item in enumerate(items):
         if item is not None and not isinstance(item, str):
             raise TypeError(f"column {name!r}: row {i} is {type(item).__name__}, not str")
-    there = [item for item in items if item is not None]
     try:
-        "".join(dict.fromkeys(there)).encode()
+        "".join(dict.fromkeys(item for item in items if item is not None)).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"column {name!r} has a lone surrogate, which UTF-8 cannot hold") from error
-    numbers = np.zeros(len(items), np.uint16)
-    numbers[slice(None) if valid is None else valid] = lists.numbers(column, there)
-    return ColumnRows(numbers, None, valid)
+    values = np.empty(len(items), object)
+    values[:] = ["" if item is None else item for item in items]
+    return ColumnRows(values, None, valid)
 
 
 def _numbers(kind: Score | Label, name: str, given: Any) -> ColumnRows:

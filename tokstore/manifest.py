@@ -37,6 +37,7 @@ __all__ = [
     "find_newest",
     "identity_json",
     "listed_versions",
+    "newest_root",
     "read_identity",
     "read_root",
     "read_version",
@@ -104,16 +105,22 @@ def read_identity(data: memoryview | bytes, path: str) -> bytes:
 
 
 def listed_versions(storage: Storage) -> list[int]:
-    """Return the numbers of the roots that are there, ascending."""
-    names = [_ROOT_NAME.match(name) for name in storage.list("manifests")]
+    """Return the numbers of the roots that are there, ascending; an empty file stands for one that was removed."""
+    names = [_ROOT_NAME.match(entry.name) for entry in storage.entries("manifests") if entry.nbytes]
     return sorted(int(found[1]) for found in names if found)
 
 
 def read_root(storage: Storage, version: int) -> Root:
     """Read the root of one version."""
     (data,) = storage.read_ranges([(root_path(version), 0, None)], missing_ok=True)
-    if data is None:
-        raise VersionError(f"there is no version {version}", path=storage.describe(), hint="see versions()")
+    if not data:
+        was = any(0 < version < one for one in listed_versions(storage))
+        if data is None or was:
+            raise VersionError(
+                f"there is no version {version}{' any more: it was pruned' if was else ''}",
+                path=storage.describe(),
+                hint="see versions()",
+            )
     return _decode_at(data, version)
 
 
@@ -172,6 +179,16 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
     return store_id, _of_store(_decode_at(found, number - 1), store_id)
 
 
+def newest_root(storage: Storage) -> Root:
+    """Return the newest root of a store that has one."""
+    root = find_newest(storage)[1]
+    if root is None:
+        raise NotAStoreError(
+            "the store has no committed version", path=storage.describe(), rule="format.md 3", hint="create it again"
+        )
+    return root
+
+
 def _identity_of(storage: Storage, identity: memoryview | None) -> bytes:
     """Return the store id from what was read of `tokstore.json`."""
     if identity is None:
@@ -220,5 +237,6 @@ def commit(storage: Storage, change: Callable[[Root | None], Root | None], newes
 
 def _is_own(storage: Storage, path: str, nonce: bytes) -> bool:
     """Tell whether the root at a path is the one that was just written (an answer can be lost on its way)."""
+    # An empty one is of a version that was pruned (format.md 9.2).
     (data,) = storage.read_ranges([(path, 0, None)], missing_ok=True)
-    return data is not None and Root.decode(data).nonce == nonce
+    return bool(data) and data is not None and Root.decode(data).nonce == nonce

@@ -25,6 +25,7 @@ __all__ = [
     "check_object_kind",
     "decode_object",
     "encode_object",
+    "object_kinds",
     "object_path",
 ]
 
@@ -94,6 +95,13 @@ def decode_object(
     if len(body) != held:
         raise CorruptError(f"{name} has {len(body)} bytes of content", rule="format.md 5")
     return bytes(body)
+
+
+def object_kinds(kind: ColumnType) -> frozenset[int]:
+    """Return the kinds of objects that a column of a type may have, by codec."""
+    if isinstance(kind, Category):
+        return frozenset({CATEGORIES})
+    return frozenset(_KIND_OF_CODEC[codec] for codec in kind.codecs if codec in _KIND_OF_CODEC)
 
 
 def check_object_kind(kind: ColumnType, codec: int, number: int) -> None:

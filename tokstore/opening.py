@@ -5,8 +5,10 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, overload
 
+from tokstore.column_parts import ColumnWriter
+from tokstore.column_types import ColumnType
 from tokstore.creation import create_file, create_folder, encode_attachments, encode_user_metadata
 from tokstore.errors import (
     ConflictError,
@@ -14,11 +16,11 @@ from tokstore.errors import (
     VersionError,
     suggest,
 )
-from tokstore.manifest import listed_versions, read_version
+from tokstore.manifest import listed_versions, newest_root, read_version
 from tokstore.schema import Schema
 from tokstore.single import open_file
 from tokstore.storage import LocalStorage
-from tokstore.store import Store, newest_root
+from tokstore.store import Store
 from tokstore.writer import Progress, Writer
 
 __all__ = ["create", "open_store", "part_writer"]
@@ -83,7 +85,8 @@ def create(
             raise ConflictError(
                 "the store has other columns than those to append", path=target, hint=f"it has {store.schema}"
             )
-        return store.writer(**options)
+        appending: Writer = store.writer(**options)
+        return appending
     objects, text = encode_attachments(attachments), encode_user_metadata(metadata)
     make = create_file if target.endswith(".tok") else create_folder
     return make(target, schema.with_level(level), objects, text, options)
@@ -128,7 +131,11 @@ def open_store(path: Path, version: int | str | None = None) -> Store:
     return Store(storage, read_version(storage, operator.index(version)), pinned=True)
 
 
-def part_writer(path: Path, part: str, **options: Any) -> Writer:
+@overload
+def part_writer(path: Path, part: str, *, column: str, type: ColumnType, **options: Any) -> ColumnWriter: ...
+@overload
+def part_writer(path: Path, part: str, **options: Any) -> Writer: ...
+def part_writer(path: Path, part: str, **options: Any) -> Writer | ColumnWriter:
     """Return a writer that stages its samples as one part, for a later ``store.commit(parts=...)`` of many parts as
     one version.
 
@@ -138,9 +145,11 @@ def part_writer(path: Path, part: str, **options: Any) -> Writer:
         path: The folder of a store that exists.
         part: Name of the part: letters, digits, ``.``, ``_`` and ``-``. Parts become shards in the order of their
             names.
-        **options: As of `Store.writer`.
+        **options: As of `Store.writer`; with ``column=`` and ``type=`` the part has values of samples that are there.
 
     Raises:
         ExistsError: A part of that name is staged already.
     """
-    return open_store(path).writer(part=part, **options)
+    options["part"] = part
+    made: Writer | ColumnWriter = open_store(path).writer(**options)
+    return made

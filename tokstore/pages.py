@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.column_types import UnknownType
 from tokstore.errors import CorruptError
 from tokstore.format import (
     FOOTER_BYTES,
@@ -36,16 +36,19 @@ from tokstore.placement import (
     encode_placement,
     has_nan,
     join_placements,
+    keeps_ranges,
     packed_field,
+    renumbered,
 )
 from tokstore.schema import Schema
 from tokstore.shard import FilePlace, file_path
 from tokstore.shard_writer import FileFacts
-from tokstore.wire import decode_metadata, encode_metadata, fields
+from tokstore.wire import decode_metadata, digest, encode_metadata, fields
 
 __all__ = ["Page"]
 
 _PAGE_KINDS = {1: int, 10: int, 30: dict} | dict.fromkeys((2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 20, 21, 22, 23), bytes)
+_FILE_NUMBERS = ("index_checksums", "file_bytes", "tail_offsets", "index_offsets", "file_object_counts")
 _RULE = "format.md 8.3"
 
 
@@ -92,21 +95,12 @@ class Page:
         samples = np.array([one.rows for one in facts], np.int64)
         firsts = first_sample_id + np.cumsum(samples) - samples
         full = samples > 0
-        objects: dict[bytes, int] = {}
-        for one in facts:
-            objects.update(one.objects)
-        numbers = {digest: i for i, digest in enumerate(objects)}
         columns = {}
         for column in schema.columns:
             held = [one.columns.get(column.column_id) for one in facts]
             if all(one is None for one in held):
                 continue
             kind = column.type
-            ranges = (
-                None
-                if isinstance(kind, UnknownType) or not kind.ranged
-                else tuple(None if one is None else one.span for one in held)
-            )
             columns[column.column_id] = Placement(
                 where=np.array([ABSENT if one is None else FIRST_FILE + i for i, one in enumerate(held)], np.int64),
                 first_row=np.zeros(len(facts), np.int64),
@@ -114,23 +108,14 @@ class Page:
                 stored_bytes=_numbers(held, "stored_bytes"),
                 missing=_numbers(held, "missing") if kind.optional else None,
                 nans=_numbers(held, "nans") if has_nan(kind) else None,
-                ranges=ranges,
+                ranges=tuple(None if one is None else one.span for one in held) if keeps_ranges(kind) else None,
             )
         return cls(
-            file_ids=tuple(one.file_id for one in facts),
-            file_digests=tuple(one.digest for one in facts),
-            index_checksums=np.array([one.index_checksum for one in facts], np.uint64),
-            file_bytes=np.array([one.file_bytes for one in facts], np.int64),
-            tail_offsets=np.array([one.tail_offset for one in facts], np.int64),
-            index_offsets=np.array([one.index_offset for one in facts], np.int64),
+            **_files_of(facts),
             samples=samples,
             id_runs=full.astype(np.int64),
             id_first=firsts[full],
             id_samples=samples[full],
-            objects=tuple(objects),
-            object_bytes=np.array(list(objects.values()), np.int64),
-            file_object_counts=np.array([len(one.objects) for one in facts], np.int64),
-            file_objects=np.array([numbers[digest] for one in facts for digest, _ in one.objects], np.int64),
             columns=columns,
         )
 
@@ -140,75 +125,135 @@ class Page:
         firsts = first_sample_id + np.cumsum(self.samples) - self.samples
         return replace(self, id_runs=full.astype(np.int64), id_first=firsts[full], id_samples=self.samples[full])
 
+    def with_ids(self, first: Ints, count: Ints) -> Page:
+        """Return the page with sample ids that are given as runs over all its samples: first id and number."""
+        ends, shard_ends = np.cumsum(count), np.cumsum(self.samples)
+        edges = np.union1d(ends, shard_ends[self.samples > 0])
+        begins = np.concatenate([[0], edges[:-1]]) if len(edges) else edges
+        run = np.searchsorted(ends, begins, side="right")
+        shard_of = np.searchsorted(shard_ends, begins, side="right")
+        return replace(
+            self,
+            id_runs=np.bincount(shard_of, minlength=self.shards).astype(np.int64),
+            id_first=first[run] + begins - (ends - count)[run],
+            id_samples=edges - begins,
+        )
+
     def join(self, other: Page, schema: Schema) -> Page:
-        """Return one page with the shards of both."""
-        files = len(self.file_ids)
-        objects = dict(zip(self.objects, self.object_bytes.tolist(), strict=True))
-        objects.update(zip(other.objects, other.object_bytes.tolist(), strict=True))
-        numbers = {digest: i for i, digest in enumerate(objects)}
-        renumbered = np.array([numbers[other.objects[i]] for i in other.file_objects.tolist()], np.int64)
+        """Return one page with the shards of both; a file that both name stands in it once."""
         kinds = {column.column_id: column.type for column in schema.columns}
+        files, numbers = self._files_with(other)
         columns = {
             one: join_placements(
-                self.columns.get(one), other.columns.get(one), (self.samples, other.samples), files, kinds.get(one)
+                self.columns.get(one), other.columns.get(one), (self.samples, other.samples), numbers, kinds.get(one)
             )
             for one in sorted(set(self.columns) | set(other.columns))
         }
         return Page(
-            file_ids=self.file_ids + other.file_ids,
-            file_digests=self.file_digests + other.file_digests,
-            index_checksums=np.concatenate([self.index_checksums, other.index_checksums]),
-            file_bytes=np.concatenate([self.file_bytes, other.file_bytes]),
-            tail_offsets=np.concatenate([self.tail_offsets, other.tail_offsets]),
-            index_offsets=np.concatenate([self.index_offsets, other.index_offsets]),
+            **files,
             samples=np.concatenate([self.samples, other.samples]),
             id_runs=np.concatenate([self.id_runs, other.id_runs]),
             id_first=np.concatenate([self.id_first, other.id_first]),
             id_samples=np.concatenate([self.id_samples, other.id_samples]),
-            objects=tuple(objects),
-            object_bytes=np.array(list(objects.values()), np.int64),
-            file_object_counts=np.concatenate([self.file_object_counts, other.file_object_counts]),
-            file_objects=np.concatenate([self.file_objects, renumbered]),
             columns=columns,
         )
 
-    def slice(self, start: int, stop: int, schema: Schema) -> Page:
-        """Return a page of some of the shards, for pages where every shard has the file of its own number."""
-        counts = self.file_object_counts
-        edges = np.concatenate([[0], np.cumsum(counts)])
-        used = self.file_objects[edges[start] : edges[stop]]
-        kept = np.unique(used)
+    def with_files(self, facts: Sequence[FileFacts]) -> tuple[Page, Ints]:
+        """Return the page with more files, and their numbers in it."""
+        empty = np.zeros(0, np.int64)
+        other = Page(**_files_of(facts), samples=empty, id_runs=empty, id_first=empty, id_samples=empty, columns={})
+        files, numbers = self._files_with(other)
+        return replace(self, **files), numbers
+
+    def _files_with(self, other: Page) -> tuple[dict[str, Any], Ints]:
+        """Return the files and objects of two pages as fields of one, and the new numbers of those of the second."""
+        objects = dict(zip(self.objects, self.object_bytes.tolist(), strict=True))
+        objects.update(zip(other.objects, other.object_bytes.tolist(), strict=True))
+        object_numbers = {digest: i for i, digest in enumerate(objects)}
+        renamed = np.array([object_numbers[other.objects[i]] for i in other.file_objects.tolist()], np.int64)
+        known = {file_id: i for i, file_id in enumerate(self.file_ids)}
+        fresh = [i for i, file_id in enumerate(other.file_ids) if file_id not in known]
+        known.update({other.file_ids[i]: len(self.file_ids) + k for k, i in enumerate(fresh)})
+        is_fresh = np.zeros(len(other.file_ids), bool)
+        is_fresh[fresh] = True
+
+        def both(name: str) -> Any:
+            return np.concatenate([getattr(self, name), getattr(other, name)[is_fresh]])
+
+        return {
+            "file_ids": self.file_ids + tuple(other.file_ids[i] for i in fresh),
+            "file_digests": self.file_digests + tuple(other.file_digests[i] for i in fresh),
+            **{name: both(name) for name in _FILE_NUMBERS},
+            "objects": tuple(objects),
+            "object_bytes": np.array(list(objects.values()), np.int64),
+            "file_objects": np.concatenate([self.file_objects, renamed[np.repeat(is_fresh, other.file_object_counts)]]),
+        }, np.array([known[file_id] for file_id in other.file_ids], np.int64)
+
+    def slice(self, start: int, stop: int) -> Page:
+        """Return a page of some of the shards, with the files that they need."""
         run_edges = np.concatenate([[0], np.cumsum(self.id_runs)])
-        runs = slice(int(run_edges[start]), int(run_edges[stop]))
-        part = slice(start, stop)
-        columns = {}
-        for one, p in self.columns.items():
-            columns[one] = Placement(
-                np.where(p.where[part] >= FIRST_FILE, p.where[part] - start, p.where[part]),
-                p.first_row[part],
-                p.values[part],
-                p.stored_bytes[part],
-                None if p.missing is None else p.missing[part],
-                None if p.nans is None else p.nans[part],
-                None if p.ranges is None else p.ranges[part],
-            )
-        return Page(
-            self.file_ids[part],
-            self.file_digests[part],
-            self.index_checksums[part],
-            self.file_bytes[part],
-            self.tail_offsets[part],
-            self.index_offsets[part],
-            self.samples[part],
-            self.id_runs[part],
-            self.id_first[runs],
-            self.id_samples[runs],
-            tuple(self.objects[i] for i in kept.tolist()),
-            self.object_bytes[kept],
-            counts[part],
-            np.searchsorted(kept, used).astype(np.int64),
-            columns,
+        runs, part = slice(int(run_edges[start]), int(run_edges[stop])), slice(start, stop)
+        shards = np.arange(start, stop)
+        return replace(
+            self,
+            samples=self.samples[part],
+            id_runs=self.id_runs[part],
+            id_first=self.id_first[runs],
+            id_samples=self.id_samples[runs],
+            columns={one: p.take(shards) for one, p in self.columns.items()},
+        ).with_needed_files()
+
+    def kept(self, schema: Schema) -> Page:
+        """Return the page without columns that the schema does not have any more, and without their files."""
+        known = {column.column_id for column in schema.columns}
+        if known >= set(self.columns):
+            return self.with_needed_files()
+        columns = {one: p for one, p in self.columns.items() if one in known}
+        return replace(self, columns=columns).with_needed_files()
+
+    def with_needed_files(self) -> Page:
+        """Return the page without files that hold no column of a shard, and without their objects."""
+        needed = np.zeros(len(self.file_ids), bool)
+        for p in self.columns.values():
+            needed[p.where[p.where >= FIRST_FILE] - FIRST_FILE] = True
+        if needed.all():
+            return self
+        kept = np.flatnonzero(needed).tolist()
+        used = self.file_objects[np.repeat(needed, self.file_object_counts)]
+        objects = np.unique(used)
+        numbers = np.cumsum(needed) - 1
+        return replace(
+            self,
+            file_ids=tuple(self.file_ids[i] for i in kept),
+            file_digests=tuple(self.file_digests[i] for i in kept),
+            **{name: getattr(self, name)[needed] for name in _FILE_NUMBERS},
+            objects=tuple(self.objects[i] for i in objects.tolist()),
+            object_bytes=self.object_bytes[objects],
+            file_objects=np.searchsorted(objects, used).astype(np.int64),
+            columns={one: replace(p, where=renumbered(p.where, numbers)) for one, p in self.columns.items()},
         )
+
+    def objects_of(self, number: int) -> dict[bytes, int]:
+        """Return the objects that a file names, with their bytes at rest."""
+        edges = np.concatenate([[0], np.cumsum(self.file_object_counts)])
+        which = self.file_objects[int(edges[number]) : int(edges[number + 1])].tolist()
+        return {self.objects[i]: int(self.object_bytes[i]) for i in which}
+
+    def holder(self, column_id: int, shard: int) -> tuple[bytes, int] | None:
+        """Return what holds a column of a shard: a file and its row there, or the constant; ``None`` if absent."""
+        p = self.columns.get(column_id)
+        where = ABSENT if p is None else int(p.where[shard])
+        if p is None or where == ABSENT:
+            return None
+        if where < FIRST_FILE:
+            return p.take(np.array([shard])).constants or b"", -1
+        return self.file_ids[where - FIRST_FILE], int(p.first_row[shard])
+
+    def shard_keys(self) -> list[bytes]:
+        """Return for every shard what tells it from any other: the ids of its samples, row by row, as runs."""
+        runs = np.stack([self.id_first, self.id_samples], axis=1).astype("<i8").tobytes()
+        edges = (16 * np.concatenate([[0], np.cumsum(self.id_runs)])).tolist()
+        return [runs[a:b] if b - a <= 32 else digest(runs[a:b]) for a, b in pairwise(edges)]
 
     def encode(self, schema: Schema) -> bytes:
         """Return the wrapped bytes."""
@@ -286,6 +331,26 @@ class Page:
             file_objects,
             {one: decode_placement(p, samples, f, kinds.get(one)) for one, p in placements.items()},
         )
+
+
+def _files_of(facts: Sequence[FileFacts]) -> dict[str, Any]:
+    """Return new files and their objects as fields of a page."""
+    objects: dict[bytes, int] = {}
+    for one in facts:
+        objects.update(one.objects)
+    numbers = {digest: i for i, digest in enumerate(objects)}
+    return {
+        "file_ids": tuple(one.file_id for one in facts),
+        "file_digests": tuple(one.digest for one in facts),
+        "index_checksums": np.array([one.index_checksum for one in facts], np.uint64),
+        "file_bytes": np.array([one.file_bytes for one in facts], np.int64),
+        "tail_offsets": np.array([one.tail_offset for one in facts], np.int64),
+        "index_offsets": np.array([one.index_offset for one in facts], np.int64),
+        "objects": tuple(objects),
+        "object_bytes": np.array(list(objects.values()), np.int64),
+        "file_object_counts": np.array([len(one.objects) for one in facts], np.int64),
+        "file_objects": np.array([numbers[digest] for one in facts for digest, _ in one.objects], np.int64),
+    }
 
 
 def _numbers(held: Sequence[Any], name: str) -> Ints:

@@ -9,6 +9,7 @@ from tokstore.errors import ConflictError, ExistsError, TokstoreError, VersionEr
 from tokstore.growth import NewShards, Part
 from tokstore.manifest import read_root
 from tokstore.root import Root
+from tokstore.schema import Column
 from tokstore.storage import Storage
 
 __all__ = ["committed_nonces", "decode_part", "part_path", "stage", "staged_parts"]
@@ -31,8 +32,14 @@ def staged_parts(storage: Storage) -> list[str]:
     return sorted(name for name in listed if _NAME.match(name))
 
 
-def stage(storage: Storage, name: str, base_version: int) -> Callable[[NewShards], None]:
+def stage(storage: Storage, name: str, base_version: int, column: Column | None = None) -> Callable[[NewShards], None]:
     """Return what stages new shards under a name that is free.
+
+    Args:
+        storage: The store.
+        name: The name of the part.
+        base_version: The newest version.
+        column: The column that the part is for, if it is one of a column.
 
     Raises:
         ExistsError: The name is taken, now or when the shards are staged.
@@ -45,7 +52,7 @@ def stage(storage: Storage, name: str, base_version: int) -> Callable[[NewShards
         raise taken
 
     def finish(new: NewShards) -> None:
-        if new.page.shards and not storage.put_if_absent(path, Part.of(new, base_version).encode()):
+        if new.page.shards and not storage.put_if_absent(path, Part.of(new, base_version, column).encode()):
             raise taken
 
     return finish

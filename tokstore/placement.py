@@ -25,7 +25,9 @@ __all__ = [
     "has_nan",
     "join_placements",
     "join_ranges",
+    "keeps_ranges",
     "packed_field",
+    "renumbered",
 ]
 
 ABSENT, CONSTANT, FIRST_FILE = 0, 1, 2
@@ -51,6 +53,32 @@ class Placement:
     nans: Ints | None = None
     ranges: tuple[tuple[Any, Any] | None, ...] | None = None
     constants: bytes | None = None
+
+    @classmethod
+    def absent(cls, samples: Ints, kind: ColumnType | None) -> Placement:
+        """Return the placement of a column that shards of so many samples do not have: every sample is missing."""
+        zero = np.zeros(len(samples), np.int64)
+        missing = samples if kind is None or kind.optional else None
+        return cls(zero, zero, zero, zero, missing, zero if kind is not None and has_nan(kind) else None)
+
+    def take(self, shards: Ints) -> Placement:
+        """Return the placement of some of the shards, by number, in any order."""
+        constants = None
+        if self.constants is not None:
+            constant = self.where == CONSTANT
+            raw = np.frombuffer(self.constants, np.uint8).reshape(int(np.count_nonzero(constant)), -1)
+            chosen = shards[constant[shards]]
+            constants = raw[(np.cumsum(constant) - 1)[chosen]].tobytes() or None
+        return Placement(
+            self.where[shards],
+            self.first_row[shards],
+            self.values[shards],
+            self.stored_bytes[shards],
+            None if self.missing is None else self.missing[shards],
+            None if self.nans is None else self.nans[shards],
+            None if self.ranges is None else tuple(self.ranges[i] for i in shards.tolist()),
+            constants,
+        )
 
 
 def bytes_field(value: object) -> bytes:
@@ -90,6 +118,11 @@ def encode_placement(p: Placement, kind: ColumnType | None) -> dict[int, object]
 def has_nan(kind: ColumnType) -> bool:
     """Tell whether values of a type can be NaN, which is counted then; of unknown types nobody can tell."""
     return not isinstance(kind, UnknownType) and kind.has_nan
+
+
+def keeps_ranges(kind: ColumnType) -> bool:
+    """Tell whether pages get ranges of a column of a type."""
+    return not kind.ragged and not isinstance(kind, UnknownType)
 
 
 def _has_ranges(kind: ColumnType | None) -> bool:
@@ -154,19 +187,19 @@ def _check_placement(p: Placement, samples: Ints, kind: ColumnType, is_known: bo
 
 
 def join_placements(
-    a: Placement | None, b: Placement | None, shards: tuple[Ints, Ints], files: int, kind: ColumnType | None
+    a: Placement | None, b: Placement | None, shards: tuple[Ints, Ints], numbers: Ints, kind: ColumnType | None
 ) -> Placement:
     """Join the placements of one column in two pages.
 
     Args:
         a, b: The placements; ``None`` where a page does not have the column.
         shards: Samples per shard of each page.
-        files: Files of the first page.
+        numbers: The number that each file of the second page has in the page of both.
         kind: The type of the column.
     """
-    left, right = (one or _absent(samples, kind) for one, samples in zip((a, b), shards, strict=True))
+    left, right = (one or Placement.absent(samples, kind) for one, samples in zip((a, b), shards, strict=True))
     nothing = [np.zeros(len(samples), np.int64) for samples in shards]
-    where = np.where(right.where >= FIRST_FILE, right.where + files, right.where)
+    where = renumbered(right.where, numbers)
 
     def both(name: str) -> Ints | None:
         x, y = getattr(left, name), getattr(right, name)
@@ -194,10 +227,11 @@ def join_placements(
     )
 
 
-def _absent(samples: Ints, kind: ColumnType | None) -> Placement:
-    """Return the placement of a column that shards do not have: every sample is missing."""
-    zero = np.zeros(len(samples), np.int64)
-    return Placement(zero, zero, zero, zero, missing=samples if kind is None or kind.optional else None)
+def renumbered(where: Ints, numbers: Ints) -> Ints:
+    """Return where shards lie after their files got other numbers."""
+    result, inside = where.copy(), where >= FIRST_FILE
+    result[inside] = FIRST_FILE + numbers[where[inside] - FIRST_FILE]
+    return result
 
 
 def join_ranges(ranges: Sequence[tuple[Any, Any] | None]) -> tuple[Any, Any] | None:

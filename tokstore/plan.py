@@ -50,6 +50,10 @@ class Plan:
         spans = Spans(s.blocks[part], s.samples[part], s.values[part], s.lead[part])
         return Plan(self.primary_id, self.shard_spans[start:stop], spans)
 
+    def samples_per_span(self) -> list[Ints]:
+        """Return the samples that begin in each span, shard by shard."""
+        return np.split(self.spans.samples, np.cumsum(self.shard_spans)[:-1])
+
     def encode(self) -> bytes:
         """Return the wrapped bytes."""
         s = self.spans

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import Vector
+from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
@@ -99,15 +99,13 @@ def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) 
 
 
 def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
-    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch.
-
-    With deletions the places are only near; nothing but speed depends on them.
-    """
+    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch."""
     parts = [np.zeros(0, np.int64)]
     for group in groups:
         place = version.place_of(group.page, group.shard, column)
         if place.file is not None and len(group.rows):
-            first = place.file.table(column.column_id, column.type).first_row - place.first_row - int(group.rows[0])
+            table = place.file.table(column.column_id, column.type)
+            first = np.searchsorted(group.rows, table.first_row - place.first_row)
             parts.append(first[(first > 0) & (first < len(group.rows))] + int(group.at[0]))
     return np.concatenate(parts)
 
@@ -138,7 +136,8 @@ def _plan_column(
             values[part] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
-            pieces.append(Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts))
+            piece = Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts)
+            pieces.append(replace(piece, together=64) if isinstance(kind, Codes) else piece)
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
@@ -202,7 +201,7 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
         at = stop
         if not ranges:
             continue
-        read = version.storage.read_ranges(ranges)
+        read = version.read(ranges)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.

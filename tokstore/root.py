@@ -69,6 +69,10 @@ class Totals:
     data_bytes: int = 0
     object_bytes: int = 0
 
+    def with_counts(self, **counts: int) -> Totals:
+        """Return totals of which some are other numbers."""
+        return replace(self, **counts)
+
 
 @dataclass(frozen=True)
 class ColumnTotals:
@@ -91,7 +95,8 @@ class ColumnTotals:
 class Root:
     """One version of a store; see format.md 8.1 for every field.
 
-    `inline` has the bytes of pages and plans that ride in the root, by digest.
+    `inline` has the bytes of pages and plans that ride in the root, by digest; in a draft also those of parts that have
+    no file yet.
     """
 
     store_id: bytes
@@ -159,6 +164,10 @@ class Root:
                 chosen.add(number)
             else:
                 files.append((folder + name.hex(), data))
+        for record in records[(records["flags"] & HAS_DELETIONS) != 0]:
+            gone = record["deletion_digest"].tobytes()
+            if gone in self.inline:
+                files.append((f"deletions/{gone.hex()}", self.inline[gone]))
         inline = b"".join(self.inline[parts[number][3]] for number in sorted(chosen))
         return self._frame(records, inline), files
 

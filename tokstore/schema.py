@@ -17,12 +17,17 @@ _MAX_COLUMNS = 65_535
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a store: its id, name, type and the level that new blocks get."""
+    """One column of a store: its id, name, type and the level that new blocks get.
+
+    Attributes:
+        is_primary: It stays the primary one, whatever columns were added since (format.md 6.2).
+    """
 
     column_id: int
     name: str
     type: ColumnType
     level: str | None = None
+    is_primary: bool = False
 
     def record(self) -> dict[int, object]:
         """Return the column record (format.md 6.1)."""
@@ -31,6 +36,8 @@ class Column:
         record[5] = self.type.optional
         if self.level is not None:
             record[6] = self.level
+        if self.is_primary:
+            record[7] = True
         return record
 
 
@@ -97,6 +104,8 @@ class Schema(Mapping[str, ColumnType]):
         ids, names = [c.column_id for c in columns], [c.name for c in columns]
         if ids != sorted(set(ids)) or len(set(names)) != len(names):
             raise CorruptError("column ids are not ascending, or names come twice", rule="format.md 6.1")
+        if sum(c.is_primary for c in columns) > 1:
+            raise CorruptError("two columns are the primary one", rule="format.md 6.2")
         return cls.from_columns(columns)
 
     def records(self) -> list[dict[int, object]]:
@@ -115,7 +124,12 @@ class Schema(Mapping[str, ColumnType]):
     @property
     def primary(self) -> Column:
         """The column whose blocks define the spans (format.md 6.2)."""
-        kinds = (lambda c: isinstance(c.type, Tokens)), (lambda c: c.type.ragged), (lambda c: True)
+        kinds = (
+            (lambda c: c.is_primary),
+            (lambda c: isinstance(c.type, Tokens)),
+            (lambda c: c.type.ragged),
+            (lambda c: True),
+        )
         return next(column for wanted in kinds for column in self.columns if wanted(column))
 
     def column(self, name: str) -> Column:
@@ -152,7 +166,7 @@ class Schema(Mapping[str, ColumnType]):
 def _column(record: object) -> Column:
     """Make one column from its record."""
     fields = expect(record, dict)
-    unknown = sorted(key for key in set(fields) - {1, 2, 3, 4, 5, 6} if key < 128)
+    unknown = sorted(key for key in set(fields) - set(range(1, 8)) if key < 128)
     if unknown:
         raise ValueError(f"unknown key {unknown[0]}")
     column_id, name, number = expect(fields[1], int), expect(fields[2], str), expect(fields[3], int)
@@ -166,7 +180,9 @@ def _column(record: object) -> Column:
         if kind is None
         else kind.from_parameters(parameters, optional)
     )
-    return Column(column_id, name, made, expect(fields[6], str) if 6 in fields else None)
+    if 7 in fields and fields[7] is not True:
+        raise ValueError("key 7 is there and not true")
+    return Column(column_id, name, made, expect(fields[6], str) if 6 in fields else None, 7 in fields)
 
 
 def _check_name(name: str) -> None:

@@ -7,7 +7,6 @@ can fetch all of them in one round trip. Sections are parsed when first asked fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,8 @@ from tokstore.format import (
     records_from,
     verify_checksum,
 )
-from tokstore.packed import Ints, PackedReader
+from tokstore.packed import PackedReader
+from tokstore.places import FilePlace, ObjectRef, Rows, file_path
 from tokstore.ranges import unpack_bits
 from tokstore.schema import Schema
 from tokstore.wire import (
@@ -58,48 +58,6 @@ __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
 _METADATA_KINDS = {1: list, 2: str, 3: dict, 4: str, 5: dict, 6: dict}
 _QUALITY_KINDS = {1: float, 2: float, 3: float, 4: int}
 _KNOWN_FLAGS = (1 << 7) - 1
-
-
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a data file is and what its parent says of it."""
-
-    path: str
-    file_id: bytes
-    file_bytes: int
-    tail_offset: int
-    index_offset: int
-    index_checksum: int
-
-
-@dataclass(frozen=True)
-class ObjectRef:
-    """An object that a file names: embedded at `offset`, or in the store's objects where that is ``None``."""
-
-    digest: bytes
-    kind: int
-    stored_bytes: int
-    content_bytes: int
-    offset: int | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows section of a column (format.md 4.4).
-
-    Attributes:
-        starts: First value of every row, with the number of values at the end; ``None`` where every row has one value.
-        valid: Presence per row; ``None`` where nothing may be missing.
-    """
-
-    starts: Ints | None
-    valid: NDArray[np.bool_] | None
-
-
-def file_path(file_id: bytes) -> str:
-    """Return where a data file lies in a store (format.md 3)."""
-    name = file_id.hex()
-    return f"data/{name[:2]}/{name}.tok"
 
 
 class DataFile:

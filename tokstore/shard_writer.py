@@ -68,6 +68,7 @@ def write_data_file(
     metadata: str | None = None,
     writer: str = "tokstore",
     progress: Callable[[int], None] | None = None,
+    span_ends: Ints | None = None,
 ) -> FileFacts:
     """Write a data file and return what a page has to know of it.
 
@@ -82,6 +83,7 @@ def write_data_file(
         metadata: JSON of the store's metadata, for a file that is opened alone.
         writer: Name and version of the writing program.
         progress: Called with the number of values that were written since the last call.
+        span_ends: For a file without spans of its own: rows at which blocks had better end.
 
     Raises:
         ValueError: More rows than a file may have, or columns of different length.
@@ -92,7 +94,8 @@ def write_data_file(
         raise ValueError(f"columns of one file have equally many rows, at most {MAX_SHARD_SAMPLES} (format.md 11)")
     with HashedSink(sink) as out:
         out.write(Header(file_id).encode())
-        spans, span_ends = _cut(ordered, primary_id, rows)
+        spans, ends = _cut(ordered, primary_id, rows)
+        ends = ends if span_ends is None else span_ends
 
         objects: list[StoredObject] = []
         numbers: dict[bytes, int] = {}
@@ -102,7 +105,7 @@ def write_data_file(
             objects.append(one)
         parts, facts = [], {}
         for new in ordered:
-            bounds = new.bounds if new.bounds is not None else _fixed_bounds(new, rows, span_ends)
+            bounds = new.bounds if new.bounds is not None else _fixed_bounds(new, rows, ends)
             part = write_column(out, new, bounds, file_id, pool, progress)
             if new.needs is not None:
                 part.entry["object"] = _number(new.needs(), objects, numbers)

@@ -15,12 +15,13 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
 from tokstore.forking import renew_after_fork
 
-__all__ = ["FileSink", "LocalStorage", "Range", "Storage"]
+__all__ = ["Entry", "FileSink", "LocalStorage", "Range", "Storage"]
 
 Range = tuple[str, int, int | None]
 """Path, offset, number of bytes; ``None`` bytes means to the end of the file."""
@@ -28,6 +29,17 @@ Range = tuple[str, int, int | None]
 _GAP = 64 << 10
 _MERGED = 16 << 20
 _OPEN_FILES = 128
+_IMMUTABLE = ("data/", "objects/", "pages/", "plans/", "deletions/")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name in a folder: its bytes, when it was written in seconds since 1970, and whether it is a folder itself."""
+
+    name: str
+    nbytes: int
+    modified: float
+    is_folder: bool
 
 
 class Storage(Protocol):
@@ -56,6 +68,9 @@ class Storage(Protocol):
 
     def list(self, folder: str) -> list[str]:
         """Return the names in a folder, without temporary files; none if it is not there."""
+
+    def entries(self, folder: str) -> Sequence[Entry]:
+        """Return what is in a folder, temporary files too; nothing if it is not there."""
 
     def delete(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -188,7 +203,10 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile."""
+        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
+
+        Only files whose names say their content stay open: roots, parts and hints may be replaced by others.
+        """
         with self._lock:
             handle = self._handles.pop(path, None)
         if handle is None:
@@ -196,9 +214,9 @@ class LocalStorage:
         try:
             yield handle
         finally:
-            surplus = handle
+            surplus, stays = handle, path.endswith(".tok") or path.startswith(_IMMUTABLE)
             with self._lock:
-                if path not in self._handles:
+                if stays and path not in self._handles:
                     self._handles[path] = handle
                     surplus = self._handles.popitem(last=False)[1] if len(self._handles) > _OPEN_FILES else -1
             if surplus >= 0:
@@ -262,6 +280,20 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if not (name.startswith(".") and name.endswith(".tmp")))
+
+    def entries(self, folder: str) -> Sequence[Entry]:
+        found = []
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as names:
+                for one in names:
+                    # Whoever lists may see names that are gone a moment later.
+                    with contextlib.suppress(FileNotFoundError):
+                        stat = one.stat(follow_symlinks=False)
+                        is_folder = one.is_dir(follow_symlinks=False)
+                        found.append(Entry(one.name, stat.st_size, stat.st_mtime, is_folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found, key=lambda one: one.name)
 
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):

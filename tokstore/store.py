@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
-from tokstore.attachments import Attachments
-from tokstore.column_types import Tokens, UnknownType
+from tokstore.column_changes import schema_with, with_optional
+from tokstore.column_edits import ColumnEdits
+from tokstore.column_parts import ColumnWriter, PartRows, column_of
+from tokstore.column_types import ColumnType, Tokens
 from tokstore.describe import describe_version, version_html, version_text
+from tokstore.editing import counted
 from tokstore.errors import (
     ColumnError,
-    CorruptError,
+    ConflictError,
     MissingFileError,
-    NotAStoreError,
     UnsupportedError,
 )
-from tokstore.growth import NewShards, append_shards, join_new
-from tokstore.manifest import commit, find_newest, listed_versions, read_root
-from tokstore.objects import StoredObject, check_object_kind, decode_object, object_path
+from tokstore.growth import NewShards, Part, append_shards, join_new
+from tokstore.manifest import listed_versions, read_root
 from tokstore.parts import committed_nonces, decode_part, part_path, stage, staged_parts
 from tokstore.root import Root
 from tokstore.schema import Column
-from tokstore.storage import LocalStorage, Storage
+from tokstore.shard import file_path
+from tokstore.storage import LocalStorage
 from tokstore.tokenizer import TextDecoder
+from tokstore.upkeep import Upkeep
 from tokstore.version import Version
-from tokstore.view import View
 from tokstore.writer import Progress, Writer
 
-__all__ = ["Store", "VersionInfo", "newest_root"]
+__all__ = ["Store", "VersionInfo"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,7 @@ class VersionInfo:
     tags: tuple[str, ...]
 
 
-def newest_root(storage: Storage) -> Root:
-    """Return the newest root of a store that has one."""
-    root = find_newest(storage)[1]
-    if root is None:
-        raise NotAStoreError(
-            "the store has no committed version", path=storage.describe(), rule="format.md 3", hint="create it again"
-        )
-    return root
-
-
-class Store(View):
+class Store(ColumnEdits, Upkeep):
     """All samples of one version of a store, and everything that changes it. Get one from `open`.
 
     A store opened without a version follows its own commits; `refresh` takes in those of others. One opened at a
@@ -74,42 +65,10 @@ class Store(View):
     def __init__(
         self, storage: LocalStorage, root: Root, *, pinned: bool = False, file_name: str | None = None
     ) -> None:
-        super().__init__(Version(storage, root, file_name))
-        self._pinned, self._file_name = pinned, file_name
+        super().__init__(storage, root, pinned=pinned, file_name=file_name)
         self._text_decoder: TextDecoder | None = None
 
     # What it is -----------------------------------------------------------------------------------------------
-
-    @property
-    def path(self) -> str:
-        """Where the store is."""
-        return self._version.storage.describe(self._file_name or "")
-
-    @property
-    def storage(self) -> Storage:
-        """Where its bytes are; it counts round trips and bytes."""
-        return self._version.storage
-
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return self._version.root.version
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What was given as ``metadata`` when the store was made."""
-        text = self._version.root.metadata
-        try:
-            return {} if text is None else dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise CorruptError(
-                "the metadata of the store is no JSON object", path=self.path, rule="format.md 8.1"
-            ) from error
-
-    @property
-    def attachments(self) -> Attachments:
-        """Files that travel with the store: a mapping from name to bytes."""
-        return Attachments(self._version, self._file_name)
 
     def stored_bytes(self, column: str | None = None) -> int:
         """Return how many bytes the version, or one column of it, takes at rest.
@@ -199,24 +158,10 @@ class Store(View):
 
     def refresh(self) -> Store:
         """Take in what others have committed; return the store itself."""
-        if not self._pinned:
-            self._follow(newest_root(self.storage))
+        self._take_newest()
         return self
 
-    def _follow(self, root: Root | None) -> None:
-        """Move on to a newer version."""
-        if root is not None and root.version != self.version:
-            self._version = Version(self._version.storage, root, self._file_name)
-
-    def _check_writable(self) -> None:
-        if self._pinned:
-            raise UnsupportedError(
-                "this store is read-only: it was opened at a version, or is a single file",
-                path=self.path,
-                hint="open the folder without version= to write",
-            )
-        self._version.root.features.check_write("the store")
-
+    @overload
     def writer(
         self,
         *,
@@ -225,12 +170,40 @@ class Store(View):
         shard_tokens: int = 1 << 27,
         threads: int | None = None,
         progress: Callable[[Progress], None] | None = None,
-    ) -> Writer:
+    ) -> Writer: ...
+    @overload
+    def writer(
+        self,
+        *,
+        part: str,
+        column: str,
+        type: ColumnType,
+        optional: bool = True,
+        level: str | None = None,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> ColumnWriter: ...
+    def writer(
+        self,
+        *,
+        part: str | None = None,
+        column: str | None = None,
+        type: ColumnType | None = None,
+        optional: bool = True,
+        level: str | None = None,
+        shard_tokens: int = 1 << 27,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Writer | ColumnWriter:
         """Return a writer that appends. Several processes may append at once; each lands as a version of its own.
 
         Args:
-            part: Stage the samples under this name instead, see `commit`.
-            level: Another level than that of the store, for the new shards.
+            part: Stage what is written under this name instead, see `commit`.
+            column: Write values of this one column for samples that are there, as a part. The column is added by
+                `commit`, or filled if it is there by then.
+            type: The type of that column.
+            optional: Samples may come without it.
+            level: Another level than that of the store, for what is written.
             shard_tokens: Tokens of one shard, held in memory while writing.
             threads: Threads that encode; the number of processors by default.
             progress: Called with a `Progress` while shards are written.
@@ -238,9 +211,20 @@ class Store(View):
         Raises:
             UnsupportedError: The store is read-only.
             ExistsError: A part of that name is staged already.
+
+        Example:
+            >>> with store.writer(column="quality", type=ts.Score(), part="00017") as w:  # doctest: +SKIP
+            ...     w.extend(ids, values)
         """
         self._check_writable()
         root = self._version.root
+        if column is not None or type is not None:
+            if column is None or type is None or part is None:
+                raise TypeError("values of one column need column=, type= and part=")
+            made = replace(self._new_column(column, type, optional, level), column_id=0)
+            self._check_same_type(column, made.type)
+            finish = stage(self.storage, part, self.version, made)
+            return ColumnWriter(self.storage, made, root.next_sample_id, finish, threads=threads, progress=progress)
         schema = root.schema if level is None else root.schema.with_level(level)
         finish = self._append if part is None else stage(self.storage, part, self.version)
         return Writer(
@@ -254,43 +238,32 @@ class Store(View):
             current=self._current_object,
         )
 
-    def _current_object(self, column: Column) -> tuple[bytes, StoredObject] | None:
-        """Return the object of a column that new shards may share: its content, and how it is stored."""
-        named = self._version.root.current_objects.get(column.column_id)
-        if named is None or isinstance(column.type, UnknownType):
-            return None
-        (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
-        raw = bytes(data) if data is not None else b""
-        content = decode_object(raw, *named)
-        number = int.from_bytes(raw[4:6], "little")
-        check_object_kind(column.type, column.type.codecs[0], number)
-        return content, StoredObject(raw, named[0], number, len(content))
-
     def _append(self, new: NewShards) -> None:
         """Commit new shards after those of the newest version."""
-        if not new.page.shards:
-            return
+        if new.page.shards:
+            self._change(lambda newest, version: append_shards(newest, new, version.part_of_record))
 
-        def change(newest: Root | None) -> Root:
-            if newest is None:
-                raise NotAStoreError("the store is gone", path=self.path)
-            newest.features.check_write("the store")
-            return append_shards(newest, new, Version(self.storage, newest).part_of_record)
-
-        self._follow(commit(self.storage, change, self._version.root))
-
-    def commit(self, parts: str | Sequence[str] = "all") -> int:
-        """Take staged parts into one new version, in the order of their names.
+    def commit(
+        self,
+        parts: str | Sequence[str] = "all",
+        *,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> int:
+        """Take staged parts into one new version: new samples in the order of the names, or one column.
 
         Args:
             parts: ``"all"``, or the names of some.
+            threads: Threads that encode a column.
+            progress: Called with a `Progress` while a column is written.
 
         Returns:
             The number of the version.
 
         Raises:
             MissingFileError: A named part is not staged.
-            ConflictError: Parts were written for other columns, or one is in a version already.
+            ConflictError: Parts were written for other columns, or some for samples and some for a column, or two have
+                values of one sample.
         """
         self._check_writable()
         if isinstance(parts, str) and parts != "all":
@@ -301,20 +274,57 @@ class Store(View):
         taken = [decode_part(data if data is not None else b"", path) for data, path in zip(read, paths, strict=True)]
         if not taken:
             return self.version
-
-        def change(newest: Root | None) -> Root | None:
-            if newest is None:
-                raise NotAStoreError("the store is gone", path=self.path)
-            inside = committed_nonces(self.storage, newest, taken)
-            left = [one for one in taken if one.nonce not in inside]
-            if not left:
-                return None
-            new = join_new([one.shards for one in left])
-            read_part = Version(self.storage, newest).part_of_record
-            draft = append_shards(newest, new, read_part)
-            return replace(draft, part_nonces=b"".join(one.nonce for one in left))
-
-        self._follow(commit(self.storage, change, self.refresh()._version.root))
+        column = column_of(taken)
+        self.refresh()
+        if column is not None:
+            self._take_column(column, taken, threads, progress)
+            paths += [file_path(one) for part in taken for one in part.shards.page.file_ids]
+        else:
+            self._change(lambda root, version: self._take_samples(root, version, taken))
         for path in paths:
             self.storage.delete(path)
         return self.version
+
+    def _check_same_type(self, name: str, kind: ColumnType) -> None:
+        """Refuse parts of a column that is there and has another type."""
+        known = self.schema.get(name)
+        if known is not None and with_optional(known, True) != with_optional(kind, True):
+            raise ConflictError(f"column {name!r} is there, and it is {known!r}", path=self.path, rule="format.md 8.6")
+
+    def _take_samples(self, root: Root, version: Version, parts: Sequence[Part]) -> Root | None:
+        """Return the draft of the version with the samples of parts that no version has taken in."""
+        inside = committed_nonces(self.storage, root, parts)
+        left = [one for one in parts if one.nonce not in inside]
+        if not left:
+            return None
+        draft = append_shards(root, join_new([one.shards for one in left]), version.part_of_record)
+        return replace(draft, part_nonces=b"".join(one.nonce for one in left))
+
+    def _take_column(
+        self,
+        column: Column,
+        parts: Sequence[Part],
+        threads: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        """Add or fill a column from the parts that no version has taken in."""
+        inside = committed_nonces(self.storage, self._version.root, parts)
+        left = [one for one in parts if one.nonce not in inside]
+        if not left:
+            return
+        nonces = b"".join(one.nonce for one in left)
+
+        def sign(root: Root, draft: Root) -> Root | None:
+            again = committed_nonces(self.storage, root, left)
+            if again:
+                raise ConflictError("another process commits the same parts", rule="format.md 8.6")
+            return replace(draft, part_nonces=nonces)
+
+        self._check_same_type(column.name, column.type)
+        known = next((one for one in self.schema.columns if one.name == column.name), None)
+        source = PartRows(self.storage, left, known or column, self._version)
+        if known is not None:
+            self._fill(known, source, counted(progress, source.samples, f"fill {column.name}"), threads, sign)
+        else:
+            schema_with(self.schema, replace(column, column_id=self._version.root.next_column_id))
+            self._add(column, source, counted(progress, len(self), f"add {column.name}"), threads, sign)

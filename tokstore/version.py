@@ -6,23 +6,23 @@ tails and objects of files that are not open yet and one for their blocks.
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.cache import Cache
 from tokstore.codecs.contract import BlockDecoder
+from tokstore.column_types import ColumnType
 from tokstore.decoders import decoder_for
 from tokstore.deletions import Deletions
-from tokstore.errors import CorruptError, TokstoreError
-from tokstore.forking import renew_after_fork
+from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.format import HAS_DELETIONS, check_stored
+from tokstore.manifest import root_path
 from tokstore.objects import check_object_kind, decode_object, object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
@@ -35,42 +35,8 @@ from tokstore.storage import Range, Storage
 
 __all__ = ["ColumnPlace", "ShardRows", "Version"]
 
-_Key = TypeVar("_Key", bound=Hashable)
 _Item = TypeVar("_Item")
 _PAGES, _FILES, _FILE_BYTES, _OBJECT_BYTES, _BLOCK_BYTES = 64, 1024, 64 << 20, 64 << 20, 16 << 20
-
-
-class _Kept(Generic[_Key, _Item]):
-    """A thread-safe cache that drops the items used longest ago, by number and by bytes."""
-
-    def __init__(self, count: int, nbytes: int | None = None, weigh: Callable[[_Item], int] | None = None) -> None:
-        self._count, self._nbytes, self._weigh = count, nbytes, weigh
-        self._items: OrderedDict[_Key, _Item] = OrderedDict()
-        self._held = 0
-        self.renew()
-        renew_after_fork(self)
-
-    def renew(self) -> None:
-        self._lock = threading.Lock()
-
-    def get(self, key: _Key) -> _Item | None:
-        with self._lock:
-            found = self._items.get(key)
-            if found is not None:
-                self._items.move_to_end(key)
-            return found
-
-    def put(self, key: _Key, item: _Item) -> None:
-        with self._lock:
-            if key in self._items:
-                return
-            self._items[key] = item
-            self._held += self._weigh(item) if self._weigh else 0
-            while len(self._items) > 1 and (
-                len(self._items) > self._count or (self._nbytes is not None and self._held > self._nbytes)
-            ):
-                _, dropped = self._items.popitem(last=False)
-                self._held -= self._weigh(dropped) if self._weigh else 0
 
 
 @dataclass(frozen=True)
@@ -108,29 +74,59 @@ class Version:
     """
 
     def __init__(self, storage: Storage, root: Root, file_name: str | None = None) -> None:
-        self.storage, self.root, self._file_name = storage, root, file_name
+        self.storage, self.root, self.file_name = storage, root, file_name
         records = root.pages
         kept = records["samples"].astype(np.int64) - records["deleted"].astype(np.int64)
         self.page_starts: Ints = np.concatenate([[0], np.cumsum(kept)])
-        self._pages: _Kept[int, Page] = _Kept(_PAGES)
-        self._plans: _Kept[int, Plan] = _Kept(_PAGES)
-        self._deletions: _Kept[int, Deletions] = _Kept(_PAGES)
-        self._shard_starts: _Kept[int, Ints] = _Kept(_PAGES)
-        self._files: _Kept[bytes, DataFile] = _Kept(_FILES, _FILE_BYTES, lambda one: one.nbytes)
-        self._objects: _Kept[bytes, bytes] = _Kept(1024, _OBJECT_BYTES, len)
-        self._decoders: _Kept[tuple[bytes, int, int], tuple[BlockDecoder, int]] = _Kept(
+        self._pages: Cache[int, Page] = Cache(_PAGES)
+        self._plans: Cache[int, Plan] = Cache(_PAGES)
+        self._deletions: Cache[int, Deletions] = Cache(_PAGES)
+        self._shard_starts: Cache[int, Ints] = Cache(_PAGES)
+        self._files: Cache[bytes, DataFile] = Cache(_FILES, _FILE_BYTES, lambda one: one.nbytes)
+        self._objects: Cache[bytes, bytes] = Cache(1024, _OBJECT_BYTES, len)
+        self._decoders: Cache[tuple[bytes, ColumnType, int], tuple[BlockDecoder, int]] = Cache(
             1024, _OBJECT_BYTES, lambda one: one[1]
         )
-        self.blocks: _Kept[tuple[bytes, int, int], NDArray[Any]] = _Kept(4096, _BLOCK_BYTES, lambda one: one.nbytes)
+        self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
+
+    @property
+    def path(self) -> str:
+        """Where the store is, as a person would write it."""
+        return self.storage.describe(self.file_name or "")
 
     def place(self, page: Page, number: int) -> FilePlace:
         """Return the place of one file of a page."""
         place = page.place(number)
-        return place if self._file_name is None else replace(place, path=self._file_name)
+        return place if self.file_name is None else replace(place, path=self.file_name)
+
+    def read(self, ranges: Sequence[Range]) -> list[memoryview | None]:
+        """Read ranges of files that this version names, in one round trip.
+
+        Raises:
+            MissingFileError: A file is not there; if that is so because the version was pruned, the error says it.
+        """
+        try:
+            return self.storage.read_ranges(ranges)
+        except MissingFileError as error:
+            if self.file_name is not None or self.is_there():
+                raise
+            raise MissingFileError(
+                f"{error.message}, since version {self.root.version} was pruned",
+                path=error.path,
+                rule=error.rule,
+                hint="open the store again",
+            ) from error
+
+    def is_there(self) -> bool:
+        """Tell whether the version is still there, or was pruned."""
+        try:
+            return self.storage.file_bytes(root_path(self.root.version)) > 0
+        except MissingFileError:
+            return False
 
     def __getstate__(self) -> dict[str, Any]:
         # Caches and locks stay behind: another process opens the files it needs by itself.
-        return {"storage": self.storage, "root": self.root, "file_name": self._file_name}
+        return {"storage": self.storage, "root": self.root, "file_name": self.file_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["storage"], state["root"], state["file_name"])  # type: ignore[misc]
@@ -147,7 +143,7 @@ class Version:
         wanted = [i for i in numbers if i not in found]
         if wanted:
             paths = [f"{folder}/{digests[i].hex()}" for i in wanted]
-            read = self.storage.read_ranges([(path, 0, None) for path in paths])
+            read = self.read([(path, 0, None) for path in paths])
             for i, path, data in zip(wanted, paths, read, strict=True):
                 found[i] = _stored(records[i], name, path, data)
         return found
@@ -159,7 +155,7 @@ class Version:
         if found is not None:
             return found
         path = f"{name}s/{expected.hex()}"
-        (data,) = self.storage.read_ranges([(path, 0, None)])
+        (data,) = self.read([(path, 0, None)])
         return bytes(_stored(record, name, path, data))
 
     def pages(self, numbers: Sequence[int]) -> list[Page]:
@@ -283,7 +279,7 @@ class Version:
             return
         ranges: list[Range] = [one for place in places.values() for one in DataFile.ranges(place)]
         ranges += [(object_path(name), 0, nbytes) for name, nbytes in objects.items()]
-        read = self.storage.read_ranges(ranges)
+        read = self.read(ranges)
         for place, header, tail in zip(places.values(), read[0::2], read[1::2], strict=False):
             if header is not None and tail is not None:
                 self._files.put(place.file_id, DataFile(place, header, tail))
@@ -293,9 +289,7 @@ class Version:
 
     def _named_objects(self, page: Page, file: int) -> dict[bytes, int]:
         """Return the stored objects that a file names and that are not loaded yet, with their bytes."""
-        edges = np.concatenate([[0], np.cumsum(page.file_object_counts)])
-        numbers = page.file_objects[int(edges[file]) : int(edges[file + 1])].tolist()
-        named = {page.objects[i]: int(page.object_bytes[i]) for i in numbers}
+        named = page.objects_of(file)
         return {name: nbytes for name, nbytes in named.items() if self._objects.get(name) is None}
 
     def file_by_number(self, page: Page, number: int) -> DataFile:
@@ -303,7 +297,7 @@ class Version:
         found = self._files.get(page.file_ids[number])
         if found is None:
             place = self.place(page, number)
-            header, tail = self.storage.read_ranges(DataFile.ranges(place))
+            header, tail = self.read(DataFile.ranges(place))
             if header is None or tail is None:
                 raise CorruptError("a file vanished while it was read", path=place.path)
             found = DataFile(place, header, tail)
@@ -338,7 +332,7 @@ class Version:
         path = object_path(one.digest)
         data: bytes | memoryview | None = self._objects.get(one.digest)
         if data is None:
-            (data,) = self.storage.read_ranges([(path, 0, one.stored_bytes)])
+            (data,) = self.read([(path, 0, one.stored_bytes)])
         try:
             return decode_object(data if data is not None else b"", *said)
         except TokstoreError as error:
@@ -349,7 +343,7 @@ class Version:
         file.check_column(column.column_id, column.type)
         one = file.object_of(column.column_id)
         codec = int(file.entry(column.column_id)["codec"])
-        key = (b"" if one is None else one.digest, column.column_id, codec)
+        key = (b"" if one is None else one.digest, column.type, codec)
         found = self._decoders.get(key)
         if found is None:
             try:

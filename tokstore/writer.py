@@ -20,12 +20,12 @@ from tokstore._version import __version__
 from tokstore.block import ColumnRows
 from tokstore.buffers import ColumnBuffer
 from tokstore.codecs.ranking import LEVELS
-from tokstore.column_types import Category, Mask, Tokens
+from tokstore.column_types import Tokens
 from tokstore.encoders import Encoders, LoadObject
 from tokstore.errors import ColumnError, TokstoreError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.growth import NewShards
-from tokstore.intake import CategoryLists, missing_rows, take_in
+from tokstore.intake import check_masks, missing_rows, take_in
 from tokstore.objects import StoredObject, object_path
 from tokstore.pages import Page
 from tokstore.plan import Plan
@@ -34,10 +34,10 @@ from tokstore.shard import file_path
 from tokstore.shard_writer import FileFacts, write_data_file
 from tokstore.storage import FileSink, Storage
 
-__all__ = ["Progress", "Writer"]
+__all__ = ["SHARD_BYTES", "Progress", "Writer"]
 
 _SHARD_TOKENS = 1 << 27
-_SHARD_BYTES = 1 << 28
+SHARD_BYTES = 1 << 28
 _APPENDED_AT_ONCE = 1024
 _HELD_OBJECT_BYTES = 64 << 20
 
@@ -110,7 +110,6 @@ class Writer:
         self._appended: list[dict[str, Any]] = []
         self._facts: list[FileFacts] = []
         self._encoders = Encoders(level, current)
-        self._categories = CategoryLists(self._encoders.categories)
         self._tokens_written = 0
         self._state = "open"
 
@@ -147,7 +146,7 @@ class Writer:
         given = {name: batch for name, batch in (columns or {}).items() if name != "sample_id"} | named
         self._check_names(given)
         self._take_appended()
-        rows = {name: take_in(self._schema.column(name), batch, self._categories) for name, batch in given.items()}
+        rows = {name: take_in(self._schema.column(name), batch) for name, batch in given.items()}
         counts = {name: one.rows for name, one in rows.items()}
         if not counts:
             raise ValueError("no column is given, so that the number of samples is not known")
@@ -155,7 +154,7 @@ class Writer:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
             raise ValueError(f"columns have different numbers of samples: {listed}")
         count = next(iter(counts.values()))
-        self._check_masks({self._schema.column(name).column_id: one for name, one in rows.items()})
+        check_masks(self._schema, {self._schema.column(name).column_id: one for name, one in rows.items()})
         self._add(
             {c.column_id: rows[c.name] if c.name in rows else missing_rows(c, count) for c in self._schema.columns},
             count,
@@ -226,6 +225,15 @@ class Writer:
         held = self._buffered + len(self._appended)
         return f"<Writer {self._state}: {self._tokens_written} tokens, {len(self._facts)} shards, {held} samples wait>"
 
+    def extend_rows(self, rows: dict[int, ColumnRows], count: int) -> None:
+        """Write rows of all columns as they are, by column id: they were checked when they were first written."""
+        self._check_open()
+        self._add(rows, count)
+
+    def end_shard(self) -> None:
+        """Let the next sample begin another shard."""
+        self._write_shard()
+
     # From samples to shards -----------------------------------------------------------------------------------
 
     def _check_open(self) -> None:
@@ -254,30 +262,9 @@ class Writer:
 
     def _take_samples(self, samples: list[dict[str, Any]]) -> dict[int, ColumnRows]:
         """Check samples that came one by one."""
-        rows = {
-            c.column_id: take_in(c, [one.get(c.name) for one in samples], self._categories)
-            for c in self._schema.columns
-        }
-        self._check_masks(rows)
+        rows = {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+        check_masks(self._schema, rows)
         return rows
-
-    def _check_masks(self, rows: Mapping[int, ColumnRows]) -> None:
-        """Refuse masks that are not as long as what they mask."""
-        for column in self._schema.columns:
-            if not isinstance(column.type, Mask) or column.type.of is None or column.type.of not in self._schema:
-                continue
-            mask, of = rows.get(column.column_id), rows.get(self._schema.column(column.type.of).column_id)
-            if mask is None or of is None or mask.lengths is None or of.lengths is None:
-                continue
-            wrong = mask.lengths != of.lengths
-            if mask.valid is not None:
-                wrong &= mask.valid
-            if wrong.any():
-                row = int(wrong.argmax())
-                raise ValueError(
-                    f"column {column.name!r}: row {row} has {int(mask.lengths[row])} bits for "
-                    f"{int(of.lengths[row])} values of {column.type.of!r}"
-                )
 
     def _take_one_by_one(self, samples: list[dict[str, Any]]) -> None:
         """Find the sample that is wrong and leave it out; those before it are taken, those after it wait again."""
@@ -328,7 +315,7 @@ class Writer:
             return True
         return (
             self._buffered >= MAX_SHARD_SAMPLES
-            or sum(one.nbytes for one in self._buffers.values() if one.column != primary) >= _SHARD_BYTES
+            or sum(one.nbytes for one in self._buffers.values() if one.column != primary) >= SHARD_BYTES
         )
 
     def _write_shard(self, empty: bool = False) -> None:
@@ -340,10 +327,7 @@ class Writer:
                 "the samples do not fit into one file; raise shard_tokens, or write to a folder instead of a .tok file"
             )
         pool = self._threads_of_own()
-        columns = [
-            self._encoders.prepare(column, self._buffer(column).rows(), self._names(column), pool)
-            for column in self._schema.columns
-        ]
+        columns = [self._encoders.prepare(column, self._buffer(column).rows(), pool) for column in self._schema.columns]
         file_id = secrets.token_bytes(16)
         single = self._single
         sink = self._storage.sink(file_path(file_id) if single is None else single.name)
@@ -371,10 +355,6 @@ class Writer:
         self._buffers, self._buffered = {}, 0
         if single is None and sum(len(one.data) for one in self._encoders.waiting.values()) > _HELD_OBJECT_BYTES:
             self._put_objects()
-
-    def _names(self, column: Column) -> list[str]:
-        """Return the categories of a column so far."""
-        return self._categories.names(column) if isinstance(column.type, Category) else []
 
     def _put_objects(self) -> None:
         """Write the objects that files of this writer name."""

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from tokstore.store import Store
 
-__all__ = ["cat"]
+__all__ = ["Picks", "cat", "read_picks"]
 
 _PICK = re.compile(r"(-?\d+)?(?:(:)(-?\d+)?)?\Z")
 _SAMPLES_AT_ONCE = 256
@@ -24,7 +24,7 @@ _SAMPLES_AT_ONCE = 256
 Picks = list[int | slice]
 
 
-def _read_picks(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> Picks:
+def read_picks(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> Picks:
     """Read positions and ranges."""
     picks: Picks = []
     for word in given:
@@ -38,7 +38,7 @@ def _read_picks(context: click.Context, parameter: click.Parameter, given: tuple
 
 @click.command(short_help="Print samples as text, ids or JSON.", context_settings={"ignore_unknown_options": True})
 @click.argument("store", type=click.Path(exists=True))
-@click.argument("picks", nargs=-1, callback=_read_picks)
+@click.argument("picks", nargs=-1, callback=read_picks)
 @click.option("--ids", is_flag=True, help="Token ids, one sample on a line, even if there is a tokenizer.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per sample, with every column.")
 @click.option("--version", "number", type=int, help="An older version than the newest.")

@@ -40,6 +40,10 @@ def info(store: str, number: int | None, as_json: bool) -> None:
     out.print(Text(f"{store}: {_heading(facts)}", style="bold"))
     out.print(_columns(facts))
     out.print(Text(_totals(facts), style="dim"))
+    from tokstore.describe import deleted_text
+
+    if advice := deleted_text(facts):
+        out.print(Text(advice, style="yellow"))
 
 
 def _folder_bytes(path: str) -> int:

@@ -16,11 +16,16 @@ from typing import NoReturn
 
 import click
 
+from tokstore.cli.add_column import add_column
 from tokstore.cli.cat import cat
 from tokstore.cli.commit import commit
+from tokstore.cli.compact import compact
+from tokstore.cli.delete import delete
 from tokstore.cli.demo import demo
 from tokstore.cli.info import info
 from tokstore.cli.pack import pack
+from tokstore.cli.prune import prune
+from tokstore.cli.tag import tag
 from tokstore.cli.verify import verify
 from tokstore.cli.versions import versions
 from tokstore.errors import TokstoreError
@@ -43,7 +48,7 @@ def cli() -> None:
     """
 
 
-for _verb in (pack, commit, info, cat, verify, versions, demo):
+for _verb in (pack, commit, info, cat, verify, versions, tag, add_column, delete, compact, prune, demo):
     cli.add_command(_verb)
 
 

@@ -48,7 +48,7 @@ class BitEncoder(EachEncoder):
         edges = np.flatnonzero(bits[1:] != bits[:-1]) + 1
         if len(edges) * _FEW_RUNS > len(bits):
             return made
-        ends = np.concatenate([np.zeros(bool(bits[0]), np.int64), edges, [len(bits)]])
+        ends = np.concatenate([np.zeros(int(bits[0]), np.int64), edges, [len(bits)]])
         lengths = np.diff(ends, prepend=0)
         runs = pack(_COUNT.pack(len(lengths)) + encode_packed(lengths), RUNS, self._level, None)
         return runs if len(runs.data) < len(made.data) else made

@@ -52,9 +52,13 @@ class CategoryDecoder:
 
     Args:
         names: The list of the file.
+
+    Attributes:
+        names: The same.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
         self._names = np.array([*names, None], object)[:-1]
         self._numbers = NumberDecoder(np.dtype("<u2"), limit=len(names))
 

@@ -83,8 +83,9 @@ class NumberEncoder(EachEncoder):
             coded = self._as_steps(array)
             if coded is not None:
                 return pack(coded, STEPS, self._level, None)
-        made = [self._as(form, array) for form in self._forms]
-        return min(made, key=lambda one: len(one.data))
+        made = min((self._as(form, array) for form in self._forms), key=lambda one: len(one.data))
+        # What does not shrink stays as it is, so that it can be used where it lies.
+        return made if len(made.data) < array.nbytes else EncodedBlock(array.tobytes(), VALUES)
 
     def _as(self, form: int, array: NDArray[Any]) -> EncodedBlock:
         """Encode a block in one form."""

@@ -1,4 +1,4 @@
-"""The entropy coder: rANS over many lanes side by side, so that one numpy call advances all of them (codecs.md 5).
+"""The entropy coder: rANS over many lanes side by side, so that one numpy call advances all of them (codecs.md 5.2).
 
 A block is L lanes, each a run of symbols with a 32-bit state of its own; all lanes share the words of the block. Lanes
 are aligned at their ends. At every step each lane decodes one symbol, then the lanes whose state fell below 2^16 take
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,12 +175,15 @@ def decode_lanes(
         raise CorruptError(f"a lane has a state below {_LOWER}", rule=_RULE)
     # At these steps, counted in symbols that are left, lanes begin or go over into their tail.
     events = set(row.lengths.tolist()) | set(tails.tolist())
+    slots, entries = tables.slots, tables.entries
     x = np.zeros(row.lanes, np.uint32)
     reads = np.zeros(row.lanes, bool)
     all_read = False
     slot, part, entry = np.empty_like(x), np.empty_like(x), np.empty_like(x)
     place, low = np.empty(row.lanes, np.int64), np.zeros(row.lanes, bool)
-    mask, log = (1 << tables.log) - 1, tables.log
+    ramp = np.arange(row.lanes)
+    # An array without dimensions is an operand at half the cost of a number, and a step is mostly such costs.
+    mask, log, half, low_half, lower = _constants((1 << tables.log) - 1, tables.log, 16, 0xFFFF, _LOWER)
     for step in range(steps):
         left = steps - step
         if left in events:
@@ -192,29 +195,29 @@ def decode_lanes(
             all_read = bool(reads.all())
         found = symbols[history + step]
         slot_base, entry_base = bases.at(left, symbols[step : step + history])
-        np.bitwise_and(x, mask, out=slot)
+        np.bitwise_and(x, mask, slot)
         np.copyto(place, slot)
         if not bases.is_one:
             place += slot_base
-        tables.slots.take(place, out=found, mode="clip")
+        slots.take(place, None, found, "clip")
         np.copyto(place, found)
         if not bases.is_one:
             place += entry_base
-        tables.entries.take(place, out=entry, mode="clip")
+        entries.take(place, None, entry, "clip")
         x >>= log
-        np.right_shift(entry, 16, out=part)
+        np.right_shift(entry, half, part)
         x *= part
-        entry &= 0xFFFF
+        entry &= low_half
         x += slot
         x -= entry
-        np.less(x, _LOWER, out=low)
+        np.less(x, lower, low)
         if not all_read:
             low &= reads
         lanes = low.nonzero()[0]
         if lanes.size:
-            taken = x.take(lanes, mode="clip")
-            taken <<= 16
-            taken |= _next_words(words, at, lanes, row.edges)
+            taken = x.take(lanes)
+            taken <<= half
+            taken |= _next_words(words, at, lanes, row.edges, ramp)
             x[lanes] = taken
     _turn(x, reads, 0, row.lengths, tail)
     if x.any() or (at != ends[1:]).any():
@@ -253,21 +256,30 @@ def _turn(x: NDArray[np.uint32], reads: NDArray[np.bool_], left: int, lengths: I
     np.copyto(reads, (lengths >= left) & (tail < left))
 
 
-def _next_words(words: Symbols, at: Indexes, lanes: Indexes, edges: Indexes) -> NDArray[np.uint16]:
+def _next_words(
+    words: Symbols, at: Indexes, lanes: Indexes, edges: Indexes, ramp: Indexes
+) -> NDArray[np.unsignedinteger[Any]]:
     """Take one word for each of some lanes, given in ascending order, from the words of its block.
 
-    Words that a block does not have come from another one; at the end `at` tells.
+    Words that a block does not have come from another one, or are the last one again; at the end `at` tells.
     """
+    count = lanes.size
     if at.size == 1:
-        places: Indexes = np.arange(lanes.size) + at[0]
-        at += lanes.size
-    else:
-        first = lanes.searchsorted(edges)
-        counts = first[1:] - first[:-1]
-        places = np.repeat(at - first[:-1], counts)
-        places += np.arange(lanes.size)
-        at += counts
+        start = int(at[0])
+        at += count
+        taken = words[start : start + count]
+        return taken if taken.size == count else words.take(ramp[:count] + start, mode="clip")
+    first = lanes.searchsorted(edges)
+    counts = first[1:] - first[:-1]
+    places = (at - first[:-1]).repeat(counts)
+    places += ramp[:count]
+    at += counts
     return words.take(places, mode="clip")
+
+
+def _constants(*numbers: int) -> list[NDArray[np.uint32]]:
+    """Return numbers as arrays without dimensions."""
+    return [np.array(number, np.uint32) for number in numbers]
 
 
 def encode_lanes(
@@ -315,28 +327,29 @@ class _EncoderState:
         self._in_tail = np.ones(len(row.shapes), bool)
         self.tails = np.array([shape.length for shape in row.shapes])
         self._frequency, self._part = np.empty_like(self._x), np.empty_like(self._x)
+        self._whole, self._top, self._half, self._low_half = _constants(1 << log, 32 - log, 16, 0xFFFF)
         self._quotient = np.empty(row.lanes, np.float64)
 
     def push(self, entry: NDArray[np.uint32], left: int, word: Symbols, emits: NDArray[np.bool_]) -> None:
         """Code one symbol of every lane, from its item of `FrequencyTables.entries`, which is overwritten."""
         x, frequency, part = self._x, self._frequency, self._part
-        np.right_shift(entry, 16, out=frequency)
-        entry &= 0xFFFF
+        np.right_shift(entry, self._half, frequency)
+        entry &= self._low_half
         if not frequency.all():
             self._refused |= (frequency == 0) & (self._row.lengths >= left)
             np.maximum(frequency, 1, out=frequency)
         if self._in_tail.any():
             self._end_tails(entry, left)
         # x >= frequency << (32 - log), without the overflow
-        np.right_shift(x, 32 - self._log, out=part)
-        np.greater_equal(part, frequency, out=emits)
+        np.right_shift(x, self._top, part)
+        np.greater_equal(part, frequency, emits)
         np.copyto(word, x, casting="unsafe")
-        np.multiply(emits, np.uint32(16), out=part)
+        np.multiply(emits, self._half, part)
         x >>= part
         # Doubles divide these integers exactly, and several times as fast.
-        np.divide(x, frequency, out=self._quotient)
+        np.divide(x, frequency, self._quotient)
         np.copyto(part, self._quotient, casting="unsafe")
-        np.subtract(1 << self._log, frequency, out=frequency)
+        np.subtract(self._whole, frequency, frequency)
         part *= frequency
         x += part
         x += entry

@@ -150,7 +150,7 @@ class Mask(ColumnType):
 
     Example:
         >>> Mask(of="tokens")
-        Mask(of='tokens')
+        Mask('tokens')
     """
 
     number: ClassVar[int] = 7
@@ -181,7 +181,7 @@ class Mask(ColumnType):
         return cls(expect(parameters[1], str) if 1 in parameters else None, optional=optional)
 
     def __repr__(self) -> str:
-        return call_text("Mask", "", {"of": self.of, "optional": self.optional or None})
+        return call_text("Mask", repr(self.of), {"optional": self.optional or None})
 
 
 def dtype_name(number: int) -> str:

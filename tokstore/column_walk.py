@@ -1,0 +1,102 @@
+"""Go through the shards of a version and write the rows of one column: of all shards, or of those that get values.
+
+What is held is one shard, or some tens of megabytes of smaller ones, beside the file that is being filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from tokstore.block import ColumnRows
+from tokstore.column_files import ColumnFiles
+from tokstore.column_values import InOrder, RowSource, SomeRows, overlay, rows_at_once
+from tokstore.intake import missing_rows
+from tokstore.packed import Ints
+from tokstore.placement import Placement
+from tokstore.reading import read_rows
+from tokstore.schema import Column
+from tokstore.version import ShardRows, Version
+
+__all__ = ["Held", "write_all", "write_some"]
+
+Held = list[tuple[bytes, int] | None]
+"""What held shards before they were filled, one item per shard."""
+
+
+def write_all(
+    version: Version, column: Column, source: RowSource, files: ColumnFiles, report: Callable[[int], None]
+) -> None:
+    """Write a column of all shards. Rows of deleted samples are missing, or zero where they must not be."""
+    most = rows_at_once(column)
+    for number in range(len(version.root.pages)):
+        (page,), (plan,), gone = version.pages([number]), version.plans([number]), version.deletions(number)
+        keys, spans = page.shard_keys(), plan.samples_per_span()
+        for first, stop in _stretches(page.samples, most):
+            counts = page.samples[first:stop]
+            rows = int(counts.sum())
+            if gone is None or not gone.deleted[first:stop].any():
+                taken, live = source.take(rows), rows
+            else:
+                is_gone = [gone.is_gone(shard, int(page.samples[shard])) for shard in range(first, stop)]
+                at = np.flatnonzero(~np.concatenate(is_gone))
+                taken, live = overlay(missing_rows(column, rows), at, source.take(len(at))), len(at)
+            files.add(keys[first:stop], counts, taken, spans[first:stop])
+            report(live)
+        files.end_page()
+    source.end()
+
+
+def write_some(
+    version: Version,
+    column: Column,
+    source: SomeRows | Callable[[Ints], Iterator[ColumnRows]],
+    files: ColumnFiles,
+    before: Held,
+    report: Callable[[int], None],
+) -> None:
+    """Write a column of the shards that get values, with the values that they keep."""
+    for number, start in enumerate(version.page_starts[:-1].tolist()):
+        (page,), (plan,), gone = version.pages([number]), version.plans([number]), version.deletions(number)
+        starts = version.shard_starts(number) + start
+        keys, spans = page.shard_keys(), plan.samples_per_span()
+        if not callable(source):
+            wanted = source.counts(starts) > 0
+        else:
+            placement = page.columns.get(column.column_id) or Placement.absent(page.samples, column.type)
+            wanted = (page.samples if placement.missing is None else placement.missing) > 0
+        for shard in np.flatnonzero(wanted).tolist():
+            samples = int(page.samples[shard])
+            every = np.arange(samples)
+            rows = read_rows(version, [column], [ShardRows(number, shard, every, every)])[column.name]
+            live = every if gone is None else every[~gone.is_gone(shard, samples)]
+            if callable(source):
+                at = live if rows.valid is None else live[~rows.valid[live]]
+                if rows.valid is None or not len(at):
+                    continue
+                calls = source(np.searchsorted(live, at) + int(starts[shard]))
+                new = InOrder(column, _reported(calls, report), len(at)).take(len(at))
+            else:
+                inside, new = source.among(int(starts[shard]), int(starts[shard + 1]))
+                at = live[inside]
+                report(new.rows)
+            files.add([keys[shard]], np.array([samples]), overlay(rows, at, new), [spans[shard]])
+            before.append(page.holder(column.column_id, shard))
+        files.end_page()
+
+
+def _reported(batches: Iterator[ColumnRows], report: Callable[[int], None]) -> Iterator[ColumnRows]:
+    """Pass batches on and count their rows."""
+    for rows in batches:
+        report(rows.rows)
+        yield rows
+
+
+def _stretches(samples: Ints, most: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of shards with at most so many samples together, or of one shard."""
+    edges, first = np.concatenate([[0], np.cumsum(samples)]), 0
+    while first < len(samples):
+        stop = max(first + 1, int(np.searchsorted(edges, edges[first] + most, side="right")) - 1)
+        yield first, stop
+        first = stop
