@@ -185,7 +185,7 @@ def expected_of_package(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def test_there_are_vectors() -> None:
     """Good and bad vectors are there, every good one has its JSON, and no bad one has."""
-    assert len(NAMES) >= 397
+    assert len(NAMES) >= 551
     with_json = {path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.glob("*/*.json")}
     assert with_json == {name for name in NAMES if name.startswith("good/")}
 
@@ -325,3 +325,73 @@ def test_readable_reader_reads_what_the_package_writes(
     assert found.attachments == {"tokenizer.json": b"{}"}
     assert json.loads(found.metadata or "") == {"a": 1}
     assert suffix or len(found.spans) >= 2 * times
+
+
+def sixteen(values: Any) -> Any:
+    """Round numbers to float16."""
+    return np.asarray(values).astype(np.float16)
+
+
+def cut_to_bf16(values: Any) -> Any:
+    """Leave as much of numbers as a bfloat16 holds."""
+    return (np.asarray(values, np.float32).view(np.uint32) >> 16 << 16).view(np.float32)
+
+
+@pytest.mark.parametrize("level", ["plain", "fast", "default", "small"])
+def test_readable_reader_reads_every_type_that_the_package_writes(level: str, tmp_path: Path) -> None:
+    """A store with a column of every type gives the readable reader what the package reads."""
+    rng = np.random.default_rng(7)
+    count = 300
+    lengths = rng.integers(0, 20, count)
+    schema = ts.Schema(
+        tokens=ts.Tokens(300),
+        mask=ts.Mask(of="tokens"),
+        vector=ts.Vector(40, groups=(8, 40)),
+        half=ts.Vector(6, "float16", optional=True),
+        step=ts.Vector(12, codec="pca", max_error=0.01, rotate=False),
+        axes=ts.Vector(12, codec="pca", max_error=0.01, groups=(4, 12)),
+        scales=ts.Vector(12, codec="int8"),
+        score=ts.Score("float32", max_error=0.001),
+        kinds=ts.Label(5, shape=(None,)),
+        soft=ts.SoftLabel(7, top=2),
+        dense=ts.SoftLabel(3, dtype="uint8", optional=True),
+        source=ts.Category(optional=True),
+        raw=ts.Bytes(),
+        frames=ts.Array("bfloat16", (None, 2)),
+        grid=ts.Array("int32", (2, 3)),
+        codes=ts.Codes(50, (3, 4)),
+        flags=ts.Array(bool, (5,)),
+        wide=ts.Array("uint64"),
+    )
+    order = np.argsort(rng.random((count, 7)), axis=1)[:, :2]
+    columns: dict[str, Any] = {
+        "tokens": [rng.integers(0, 300, n) for n in lengths],
+        "mask": [rng.random(n) < 0.1 for n in lengths],
+        "vector": rng.normal(size=(count, 40)).astype(np.float32),
+        "half": [None if x < 0.2 else sixteen(rng.normal(size=6)).astype(np.float32) for x in rng.random(count)],
+        "step": rng.normal(size=(count, 12)).astype(np.float32),
+        "axes": (rng.normal(size=(count, 12)) * np.arange(1, 13)).astype(np.float32),
+        "scales": rng.normal(size=(count, 12)).astype(np.float32),
+        "score": rng.random(count),
+        "kinds": [rng.integers(0, 5, n) for n in lengths],
+        "soft": (order, sixteen(rng.random((count, 2))).astype(np.float32)),
+        "dense": [None if x < 0.2 else np.float32([51, 102, 102]) / np.float32(255) for x in rng.random(count)],
+        "source": [None if x < 0.2 else f"größe {int(x * 5)}" for x in rng.random(count)],
+        "raw": [rng.bytes(n) for n in lengths],
+        "frames": [cut_to_bf16(rng.normal(size=(n, 2))) for n in lengths],
+        "grid": rng.integers(-(2**31), 2**31, (count, 2, 3)),
+        "codes": rng.zipf(1.5, (count, 3, 4)) % 50,
+        "flags": rng.random((count, 5)) < 0.5,
+        "wide": rng.integers(0, 2**64, count, dtype=np.uint64),
+    }
+    path = tmp_path / "store"
+    with ts.create(path, schema, level=level, shard_tokens=1500) as writer:
+        writer.extend(**columns)
+    contents = open_path(path)
+    assert not contents.refused
+    found, wanted = read_with_package(path, None), expected_of_package(describe(contents))
+    compare_turned(found, wanted, contents)
+    for mine, other in zip(found["samples"], wanted["samples"], strict=True):
+        assert mine == other
+    assert found == wanted
+    assert {name for name, rows in contents.rows.items() if isinstance(rows[0], Stored)} == {"step", "axes", "scales"}

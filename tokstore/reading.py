@@ -244,6 +244,11 @@ def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> N
                 _place(job, decoded)
 
 
+def _together(piece: Piece) -> tuple[int, int]:
+    """Return what pieces have in common whose blocks are decoded in one go: files that share a model are still two."""
+    return id(piece.file), id(piece.vectors or piece)
+
+
 def _key(job: _Job) -> tuple[bytes, int, int]:
     """Return the name of a decoded block in the cache."""
     return job.piece.file.place.file_id, job.piece.column.column_id, job.block

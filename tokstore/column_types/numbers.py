@@ -70,7 +70,8 @@ class Score(ColumnType):
     @classmethod
     def from_parameters(cls, parameters: Mapping[int, Any], optional: bool) -> Score:
         no_more(parameters, (1, 2))
-        return cls(dtype_of(needed(parameters, 1), "f").name, max_error=parameters.get(2), optional=optional)
+        max_error = expect(parameters[2], float) if 2 in parameters else None
+        return cls(dtype_of(needed(parameters, 1), "f").name, max_error=max_error, optional=optional)
 
     def __repr__(self) -> str:
         options = {"max_error": self.max_error, "optional": self.optional or None}

@@ -10,6 +10,8 @@ from . import (
     bad_metadata,
     bad_pages,
     bad_stores,
+    bad_types,
+    bad_vectors,
     good_columns,
     good_stores,
     good_tokens,
@@ -26,6 +28,8 @@ def vectors() -> Iterator[Vector]:
     yield from good_stores.vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
+    yield from bad_types.vectors()
+    yield from bad_vectors.vectors()
     yield from bad_metadata.vectors()
     yield from bad_stores.vectors()
     yield from bad_pages.vectors()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from . import codes
 from .conventions import bits, packed_exactly, u16, u32
 from .failure import corrupt, require
 from .frame import decompress
 from .numbers import APART, NUMBER_FORMS, decode_numbers
 from .objects import (
     CATEGORIES,
+    CODE_MODEL,
     DICTIONARY,
     RANK_TABLE,
     VECTOR_MODEL,
@@ -21,8 +23,9 @@ from .schema import Column
 from .vectors import VectorModel, decode_vectors, parse_model
 
 TOKENS, NUMBERS, TEXT, CODES, VECTORS, BITS = range(1, 7)
+OBJECT_KINDS = {TOKENS: RANK_TABLE, TEXT: DICTIONARY, CODES: CODE_MODEL, VECTORS: VECTOR_MODEL}
 MOST = 16 * 2**20
-Extra = RankTable | VectorModel | list[bytes] | None
+Extra = RankTable | VectorModel | codes.CodeModel | list[bytes] | None
 """What the object of a column holds."""
 
 
@@ -40,12 +43,19 @@ def extra_of(column: Column, codec: int, blocks: int, item: Object | None) -> Ex
         require(not (is_category and blocks), "a column of categories has no list of them", "codecs.md 3.3")
         require(not (codec == VECTORS and blocks), "a column of vectors has no model", "codecs.md 6.2")
         return None
-    wanted = CATEGORIES if is_category else {TOKENS: RANK_TABLE, TEXT: DICTIONARY, VECTORS: VECTOR_MODEL}.get(codec)
+    wanted = CATEGORIES if is_category else OBJECT_KINDS.get(codec)
     require(wanted is not None, f"codec {codec} has no object", "codecs.md 3")
     require(item.kind == wanted, f"codec {codec} has an object of kind {item.kind}", "format.md 4.8")
     if is_category:
         return parse_categories(item.content)
+    if codec == CODES:
+        return codes.parse_model(item.content, column.parameters[1], frame_of(column))
     return parse_model(item.content, column.width) if codec == VECTORS else parse_dictionary(item)
+
+
+def frame_of(column: Column) -> int:
+    """Give the last dimension of a shape if it is fixed, else 1 (codecs.md 5)."""
+    return (column.shape[-1] or 1) if column.shape else 1
 
 
 def decode(
@@ -67,6 +77,9 @@ def decode(
         if not isinstance(extra, VectorModel):
             raise corrupt("a column of vectors has no model", "codecs.md 6.2")
         return [x for row in decode_vectors(extra, *group, form, n, stored) for x in row]
+    if codec == CODES:
+        model = extra if isinstance(extra, codes.CodeModel) else None
+        return codes.decode(column.parameters[1], frame_of(column), form, n, stored, model)
     value_form = form & 15
     low, high = coded_bytes(codec, column.dtype, value_form, n)
     most = 2 if codec in (TOKENS, TEXT) else 0 if codec == NUMBERS and value_form in APART else 1
@@ -129,11 +142,11 @@ def _tokens(value_form: int, coded: bytes, n: int, table: RankTable | None) -> l
         raise corrupt("a block holds ranks and the column has no object", "codecs.md 2.2")
     if value_form == 2:
         return _ranks(coded, n, table.ids)
-    codes = (
+    numbers = (
         _leb128(coded, n) if value_form == 3 else [int.from_bytes(coded[3 * i : 3 * i + 3], "little") for i in range(n)]
     )
     k = len(table.ids)
-    return [table.ids[code] if code < k else code - k for code in codes]
+    return [table.ids[code] if code < k else code - k for code in numbers]
 
 
 def _ranks(coded: bytes, n: int, ids: list[int]) -> list[int]:
@@ -157,7 +170,7 @@ def _ranks(coded: bytes, n: int, ids: list[int]) -> list[int]:
 def _leb128(coded: bytes, n: int) -> list[int]:
     """Read n codes that fill their bytes, each in its shortest form."""
     rule = "codecs.md 2.2"
-    codes = []
+    found: list[int] = []
     at = 0
     while at < len(coded):
         code = shift = 0
@@ -171,6 +184,6 @@ def _leb128(coded: bytes, n: int) -> list[int]:
             if byte < 128:
                 break
         require(shift == 7 or byte > 0, "a LEB128 code is not in its shortest form", rule)
-        codes.append(code)
-    require(len(codes) == n, f"a block holds {len(codes)} codes and should hold {n}", rule)
-    return codes
+        found.append(code)
+    require(len(found) == n, f"a block holds {len(found)} codes and should hold {n}", rule)
+    return found

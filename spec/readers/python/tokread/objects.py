@@ -8,7 +8,7 @@ from .conventions import check_digest, check_zero, fail_short, packed, u16, u32,
 from .failure import corrupt, require
 from .frame import TRAINED, content
 
-ATTACHMENT, RANK_TABLE, DICTIONARY, VECTOR_MODEL, CATEGORIES = KNOWN_KINDS = 1, 2, 3, 4, 6
+ATTACHMENT, RANK_TABLE, DICTIONARY, VECTOR_MODEL, CODE_MODEL, CATEGORIES = KNOWN_KINDS = tuple(range(1, 7))
 
 
 @dataclass(frozen=True)

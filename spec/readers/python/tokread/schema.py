@@ -44,7 +44,7 @@ from .parameters import (
 
 CODECS = {
     TOKENS: (1,),
-    CODES: (2,),
+    CODES: (4, 2),
     VECTOR: (2, 5),
     SCORE: (2,),
     LABEL: (2,),
@@ -56,7 +56,7 @@ CODECS = {
     ARRAY: (2,),
 }
 """The codecs of every type that this reader knows; an array of bits has codec 6 alone."""
-KNOWN_CODECS = (1, 2, 3, 5, 6)
+KNOWN_CODECS = (1, 2, 3, 4, 5, 6)
 WIDTH = {U8: 1, U16: 2, U32: 4, U64: 8, I8: 1, I16: 2, I32: 4, I64: 8, F16: 2, BF16: 2, F32: 4, F64: 8, BIT: 1}
 """Bytes of a value, as they are digested (format.md 10)."""
 FLOATS = (F16, BF16, F32, F64)
