@@ -12,23 +12,25 @@ from hypothesis import strategies as st
 
 import tokstore as ts
 from strategies import small_blocks
-from view_models import SCHEMA, conditions, ids, rows, write
+from view_models import SCHEMA, conditions, ids, rows, scattered, write
 
-MANY = settings(
-    max_examples=settings.default.max_examples,
+SOME = settings(
+    max_examples=settings.default.max_examples * 2 // 5,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 
-@MANY
+@SOME
 @given(data=st.data())
 def test_conditions_as_python_has_them(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    """Exactly the samples are kept for which the condition is true, whatever is missing or NaN, and after `sort`, too."""
+    """Exactly the samples are kept for which the condition is true, whatever is missing, NaN, deleted or sorted."""
     small_blocks(monkeypatch, 4)
     store = write(tmp_path_factory.mktemp("s") / "s", data.draw(rows()), data.draw(st.integers(1, 3)))
-    samples = list(store)
+    if len(store) and data.draw(st.booleans()):
+        store.delete(data.draw(st.lists(st.integers(0, len(store) - 1), min_size=1)))
+    samples = {one["sample_id"]: one for one in store}
     view = store.sort("h") if data.draw(st.booleans()) else store
     order = ids(view)
     for _ in range(8):
@@ -37,7 +39,26 @@ def test_conditions_as_python_has_them(
         assert ids(view.where(condition.text)) == expected, condition.text
         some = data.draw(st.lists(st.sampled_from(order), unique=True)) if order else []
         assert ids(view.where(condition.text, ids=some)) == [i for i in expected if i in some], condition.text
-        assert ids(view.where(ids=some).where(condition.text)) == [i for i in expected if i in some], condition.text
+
+
+def test_columns_that_lie_elsewhere(tmp_path: Path) -> None:
+    """A column file that covers many shards, shards without it, and what was deleted: rows and positions differ."""
+    store = write(tmp_path / "s", scattered(60), 5)
+    store.delete([0, 13, 14, 15, 59])
+    store.add_column("extra", np.arange(55) / 8, ts.Score())
+    store.add_column("kind", [None if i % 3 else f"k{i % 4}" for i in range(55)], ts.Category())
+    with store.writer() as writer:
+        writer.extend(h=[0.5, 0.25])
+    for text, keep in {
+        "extra >= 3 and extra < 4.5": lambda i: 24 <= i < 36,
+        "not extra < 5": lambda i: 40 <= i < 55,
+        "extra is missing": lambda i: i >= 55,
+        "kind == 'k1'": lambda i: i < 55 and not i % 3 and i % 4 == 1,
+        "kind is missing and extra != 2": lambda i: i < 55 and i % 3 and i != 16,
+        "h == 0.25 and not extra is not missing": lambda i: i == 56,
+    }.items():
+        every = ids(store)
+        assert ids(store.where(text)) == [every[i] for i in range(57) if keep(i)], text
 
 
 def test_pairs_of_columns(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tokstore.where.fields import LENGTH, PRESENCE, Field
 from tokstore.where.nodes import And, Constant, IsMissing, Node, Not, Or, Pair, Tested
 from tokstore.where.predicates import TextTest
 
-__all__ = ["Bounds", "Stats", "bounds_of", "stats_of_blocks", "stats_of_ids", "stats_of_shards"]
+__all__ = ["Bounds", "Stats", "bounds_of", "simplified", "stats_of_blocks", "stats_of_ids", "stats_of_shards"]
 
 Bools = NDArray[np.bool_]
 
@@ -153,6 +153,23 @@ def bounds_of(node: Node, stats: Callable[[Field], Stats], groups: int) -> Bound
     if isinstance(node, Tested):
         return _bounds_of_test(node, stats(node.field))
     raise TypeError(f"{type(node).__name__} is not bound")
+
+
+def simplified(node: Node, stats: Callable[[Field], Stats], open_: Bools) -> Node:
+    """Return a condition without what counts and ranges decide in all groups that are open."""
+    bounds = bounds_of(node, stats, len(open_))
+    if bounds.holds[open_].all():
+        return Constant(True)
+    if bounds.fails[open_].all():
+        return Constant(False)
+    if isinstance(node, Not):
+        return Not(simplified(node.item, stats, open_))
+    if isinstance(node, (And, Or)):
+        neutral = Constant(isinstance(node, And))
+        items = [simplified(item, stats, open_) for item in node.items]
+        left = tuple(item for item in items if item != neutral)
+        return left[0] if len(left) == 1 else type(node)(left)
+    return node
 
 
 def _bounds_of_test(node: Tested, one: Stats) -> Bounds:

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.packed import Ints
+from tokstore.schema import Column
 from tokstore.selection import Selection, runs_of
 from tokstore.version import Version
 from tokstore.where.bind import cost
 from tokstore.where.evaluate import evaluate
 from tokstore.where.fields import NUMBERS, Field
 from tokstore.where.nodes import And, IsMissing, Node, Not, Or, Pair, Tested
-from tokstore.where.prune import bounds_of, stats_of_shards
+from tokstore.where.prune import bounds_of, simplified, stats_of_shards
 from tokstore.where.stretch import ShardPlaces, Stretch
 
 __all__ = ["fields_of", "search"]
@@ -73,7 +74,7 @@ class _Search:
         fields = fields_of(node)
         columns = {field.column.column_id: field.column for field in fields if field.column is not None}
         self._columns = list(columns.values())
-        self._numbers = [f.column for f in fields if f.column is not None and f.kind in NUMBERS]
+        self._numbers = _number_columns(node)
         self._most_rows = _TEXT_ROWS if cost(node) > 1 else _STRETCH_ROWS
 
     def page(self, number: int) -> list[Selection]:
@@ -92,8 +93,8 @@ class _Search:
             work = [self._split(number, shard) for shard in shards]
             results = iter(self._decide([one for _, stretches in work for one in stretches]))
             for shard, (sure, stretches) in zip(shards, work, strict=True):
-                rows = sure | Selection.join([next(results) for _ in stretches])
-                found[shard] = self._positions(number, shard, rows)
+                rows = Selection.join([next(results) for _ in stretches])
+                found[shard] = self._positions(number, shard, rows | sure if len(sure) else rows)
         return [found[shard] for shard in sorted(found)]
 
     def _split(self, number: int, shard: int) -> tuple[Selection, list[Stretch]]:
@@ -101,8 +102,11 @@ class _Search:
         at = ShardPlaces.of(self._version, number, shard, self._columns)
         edges = at.edges(self._numbers, self._most_rows)
         groups = len(edges) - 1
-        bounds = bounds_of(self._node, partial(at.stats, edges), groups)
+        stats = partial(at.stats, edges)
+        bounds = bounds_of(self._node, stats, groups)
         open_ = bounds.may_hold & ~bounds.holds & self._matters(number, shard, edges)
+        node = simplified(self._node, stats, open_)
+        numbers = _number_columns(node)
         held = np.flatnonzero(bounds.holds)
         sure = Selection.from_runs(edges[held], np.diff(edges)[held])
         stretches = []
@@ -112,7 +116,7 @@ class _Search:
                 stop = begin + 1
                 while stop < end and edges[stop + 1] - edges[begin] <= self._most_rows:
                     stop += 1
-                stretches.append(Stretch(at, int(edges[begin]), int(edges[stop])).plan(self._numbers))
+                stretches.append(Stretch(at, int(edges[begin]), int(edges[stop]), node).plan(numbers))
                 begin = stop
         return sure, stretches
 
@@ -137,12 +141,11 @@ class _Search:
             trip = stretches[at:stop]
             at = stop
             ranges = [one for stretch in trip for one in stretch.ranges]
-            read = [data for data in self._version.storage.read_ranges(ranges) if data is not None] if ranges else []
+            read = [data for data in self._version.read(ranges) if data is not None] if ranges else []
             for stretch in trip:
                 stretch.give(read[: len(stretch.ranges)])
                 del read[: len(stretch.ranges)]
-            decide = partial(_matching, self._node)
-            found += (map if self._pool is None or len(trip) < 2 else self._pool.map)(decide, trip)
+            found += (map if self._pool is None or len(trip) < 2 else self._pool.map)(_matching, trip)
         return found
 
     def _positions(self, number: int, shard: int, rows: Selection) -> Selection:
@@ -166,8 +169,13 @@ class _Search:
         return Selection.from_runs(gone.first[part], gone.samples[part]) if part.start < part.stop else None
 
 
-def _matching(node: Node, stretch: Stretch) -> Selection:
-    """Return the rows of a stretch for which a condition is true, as rows of the shard."""
-    found = Selection.from_mask(evaluate(node, stretch).yes).shift(stretch.start)
+def _number_columns(node: Node) -> list[Column]:
+    """Return the columns with one number per row that a condition looks at."""
+    return [field.column for field in fields_of(node) if field.column is not None and field.kind in NUMBERS]
+
+
+def _matching(stretch: Stretch) -> Selection:
+    """Return the rows of a stretch for which its condition is true, as rows of the shard."""
+    found = Selection.from_mask(evaluate(stretch.node, stretch).yes).shift(stretch.start)
     stretch.data.clear()
     return found

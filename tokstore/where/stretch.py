@@ -17,6 +17,7 @@ from tokstore.schema import Column
 from tokstore.storage import Range
 from tokstore.version import ColumnPlace, ShardRows, Version
 from tokstore.where.fields import CATEGORY, ID, LENGTH, NUMBERS, TEXT, Field
+from tokstore.where.nodes import Node
 from tokstore.where.prune import Stats, stats_of_blocks, stats_of_ids, stats_of_shards
 
 __all__ = ["ShardPlaces", "Stretch"]
@@ -89,6 +90,7 @@ class Stretch:
     """Rows of a shard, from `start` to `stop` - 1.
 
     Attributes:
+        node: The condition that has to be decided for them.
         ranges: The blocks that have to be read.
         blocks: Of which they are, per column: first block, end of the blocks.
         data: Their stored bytes, once they are read.
@@ -97,6 +99,7 @@ class Stretch:
     at: ShardPlaces
     start: int
     stop: int
+    node: Node
     ranges: list[Range] = field(default_factory=list)
     blocks: dict[int, tuple[int, int]] = field(default_factory=dict)
     data: dict[int, list[memoryview]] = field(default_factory=dict)
