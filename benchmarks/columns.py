@@ -132,10 +132,12 @@ def faiss_rows(vectors: NDArray[np.float32], say: Callable[[str], None]) -> list
     """Return what the codecs of faiss make of the same vectors, trained on them."""
     import faiss
 
-    count, dim = vectors.shape
+    dim = vectors.shape[1]
     metric, made = faiss.METRIC_INNER_PRODUCT, []
     scalar = {"SQ8": "QT_8bit", "SQ6": "QT_6bit", "SQ4": "QT_4bit"}
-    indices = {n: faiss.IndexScalarQuantizer(dim, getattr(faiss.ScalarQuantizer, q), metric) for n, q in scalar.items()}
+    indices: dict[str, Any] = {
+        n: faiss.IndexScalarQuantizer(dim, getattr(faiss.ScalarQuantizer, q), metric) for n, q in scalar.items()
+    }
     indices |= {f"PQ{m}": faiss.IndexPQ(dim, m, 8, metric) for m in (192, 96, 48) if dim % m == 0}
     if hasattr(faiss, "IndexRaBitQ"):
         indices["RaBitQ"] = faiss.IndexRaBitQ(dim, metric)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -388,35 +387,3 @@ def test_hostile_blocks_are_refused(form: int, data: bytes, count: int) -> None:
         decode(CodeDecoder(6, 2, example_model()), EncodedBlock(data, form), count, np.int32)
     with pytest.raises(ReadError):
         reader.decode(6, 2, form, count, data, parsed)
-
-
-def test_lanes_need_their_model() -> None:
-    """A block of lanes without an object, and a rank that the model does not have, are refused."""
-    data = bytes.fromhex(EXAMPLE_BLOCKS[1])
-    with pytest.raises(CorruptError, match=r"codecs\.md 5\.5"):
-        decode(CodeDecoder(6, 2, None), EncodedBlock(data, 1), 10, np.int32)
-    contexts = Contexts.none()
-    low = np.array([[128, 128]] * 2)
-    parts = ModelParts(np.array([0, 1, 2]), 1, contexts, np.array([0, 1]), 8, np.array([[128, 128]]), low)
-    model = CodeModel(6, 1, 4, parts)
-    good = CodeEncoder(model)._encode_lanes([np.array([2, 1, 2, 0], np.uint8)])[0]
-    assert good is not None
-    decoder = CodeDecoder(6, 1, model)
-    assert decode(decoder, EncodedBlock(good, 1), 4, np.int32).tolist() == [2, 1, 2, 0]
-    full = CodeModel(6, 1, 4, replace(parts, ids=np.arange(4)))
-    beyond = CodeEncoder(full)._encode_lanes([np.array([2, 3, 2, 0], np.uint8)])[0]
-    assert beyond is not None
-    with pytest.raises(CorruptError, match=r"codecs\.md 5\.4"):
-        decode(decoder, EncodedBlock(beyond, 1), 4, np.int32)
-
-
-def test_blocks_are_unpacked_together() -> None:
-    """Blocks in zstd frames are unpacked by one call, and decode to the same."""
-    values = np.repeat(np.arange(40, dtype=np.uint16), 50)
-    block = CodeEncoder(None, 300).encode(values)
-    assert block.form == 0x10
-    decoder = CodeDecoder(300, 1, None)
-    unpacked = decoder.unpack([(memoryview(block.data), block.form, len(values))] * 3)
-    for data, form in unpacked:
-        assert form == 0
-        assert decode(decoder, EncodedBlock(bytes(data), form), len(values), np.int32).tolist() == values.tolist()
