@@ -95,7 +95,7 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
         t.shards + new.page.shards,
         t.values + int(new.plan.spans.values.sum()),
         t.data_bytes + int(new.page.file_bytes.sum()),
-        t.object_bytes + sum(new.objects.values()),
+        t.object_bytes + _more_object_bytes(root, new, read),
     )
     return root.next(
         "append",
@@ -107,6 +107,17 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
         samples_added=samples,
         current_objects=root.current_objects | (new.current or {}),
     )
+
+
+def _more_object_bytes(root: Root, new: NewShards, read: ReadPart) -> int:
+    """Return the bytes of objects that new shards name and no shard of `root` does."""
+    named = {digest for digest, _ in root.current_objects.values()}
+    mine = dict(zip(new.page.objects, new.page.object_bytes.tolist(), strict=True))
+    if any(one not in named and one not in new.objects for one in mine):
+        # A table that the writer shared was replaced meanwhile: only the pages know whether others still have it.
+        for record in root.pages:
+            named.update(Page.decode(read(record, "page"), root.schema).objects)
+    return sum(nbytes for one, nbytes in mine.items() if one not in named)
 
 
 def _check_schema(schema: Schema, new: NewShards) -> None:

@@ -151,12 +151,8 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
     """
     identity, hint = storage.read_ranges([(STORE_FILE, 0, None), (LATEST_FILE, 0, None)], missing_ok=True)
     store_id = _identity_of(storage, identity)
-    number, hinted = 1, False
-    if hint is not None:
-        try:
-            number, hinted = max(1, operator.index(read_json(hint, LATEST_FILE)["version"])), True
-        except (CorruptError, KeyError, TypeError):
-            number = 1  # it is a hint only; the roots themselves decide
+    number = _version_in(hint)  # it is a hint only; the roots themselves decide
+    hinted, number = number is not None, max(1, number or 1)
     if number == 1:
         # Without a hint the numbers may begin anywhere: older versions can have been pruned.
         number = max([number, *listed_versions(storage)])
@@ -216,6 +212,9 @@ def commit(storage: Storage, change: Callable[[Root | None], Root | None], newes
     Raises:
         ConflictError: Others were faster a thousand times.
     """
+    (hint,) = storage.read_ranges([(LATEST_FILE, 0, None)], missing_ok=True)
+    if newest is not None and (_version_in(hint) or 0) > newest.version:
+        newest = find_newest(storage)[1]  # its number may be free again, where newer versions were removed
     for _ in range(_MOST_TRIES):
         draft = change(newest)
         if draft is None:
@@ -233,6 +232,14 @@ def commit(storage: Storage, change: Callable[[Root | None], Root | None], newes
         # orphans.
         newest = find_newest(storage)[1]
     raise ConflictError("other writers were always faster", path=storage.describe(), rule="format.md 9")
+
+
+def _version_in(hint: memoryview | None) -> int | None:
+    """Return the number in `latest`, or ``None`` where there is none that can be read."""
+    try:
+        return None if hint is None else operator.index(read_json(hint, LATEST_FILE)["version"])
+    except (CorruptError, KeyError, TypeError):
+        return None
 
 
 def _is_own(storage: Storage, path: str, nonce: bytes) -> bool:

@@ -34,6 +34,7 @@ _OWN = {
     "columns": re.compile(r"[0-9]{10}\Z"),
 }
 _OWN_BELOW = {"data": re.compile(r"[0-9a-f]{32}\.tok\Z"), "objects": re.compile(r"[0-9a-f]{64}\Z")}
+_ROOT_SECONDS = 86_400.0
 _NOTHING = re.compile(r"\b\B")
 
 
@@ -101,10 +102,14 @@ def plan_pruning(storage: Storage, *, keep: int, older_than: float | None, grace
     made._roots = [root_path(number) for number in made.versions]
     made.nbytes = sum(sizes.get(path, 0) for path in made._roots)
     for path, entry in _own_files(storage):
-        if path in named or (path not in gone and entry.modified > now - grace):
+        if path.endswith(".tsm"):  # only what stands for a root that went, and for long
+            patience = max(grace, _ROOT_SECONDS)
+            if entry.nbytes or path >= root_path(numbers[-1]):
+                continue
+        else:
+            patience = grace
+        if path in named or (path not in gone and entry.modified > now - patience):
             continue
-        if path.endswith(".tsm") and (entry.nbytes or path >= root_path(numbers[-1])):
-            continue  # only what stands for a root that went
         made.orphans += path not in gone and not path.endswith(".tsm")
         made._others.append(path)
         made.nbytes += entry.nbytes

@@ -315,8 +315,7 @@ class Store(ColumnEdits, Upkeep):
         nonces = b"".join(one.nonce for one in left)
 
         def sign(root: Root, draft: Root) -> Root | None:
-            again = committed_nonces(self.storage, root, left)
-            if again:
+            if committed_nonces(self.storage, root, left) & {one.nonce for one in left}:
                 raise ConflictError("another process commits the same parts", rule="format.md 8.6")
             return replace(draft, part_nonces=nonces)
 
