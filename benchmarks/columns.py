@@ -29,7 +29,7 @@ from benchmarks.synthetic import make_synthetic_store
 from benchmarks.tokens import disk_bytes
 
 _QUERIES = 800
-_BUDGETS = (84, 150, 215)
+_BUDGETS = (45, 84, 150, 215, 300)
 _ROWS = 10_000_000
 
 
@@ -42,15 +42,17 @@ def load(folder: str | None, name: str) -> NDArray[Any]:
                 if path.suffix == ".zst":
                     with zstandard.ZstdDecompressor().stream_reader(data) as reader:
                         data = reader.read()
-                return np.load(io.BytesIO(data))  # type: ignore[no-any-return]
+                return np.asarray(np.load(io.BytesIO(data)))
         raise SystemExit(f"{folder} has no {name}.npy or {name}.npy.zst")
     rng = np.random.default_rng(0)
     if name == "image-codes":
         steps = rng.normal(0, 12, (6000, 16, 16)).cumsum(axis=2) + rng.normal(0, 40, (6000, 16, 1))
-        return (np.abs(steps).astype(np.int64) % 391).astype(np.uint16)
+        made: NDArray[Any] = (np.abs(steps).astype(np.int64) % 391).astype(np.uint16)
+        return made
     basis = np.linalg.qr(rng.standard_normal((384, 384)))[0] * (1 / np.arange(1, 385) ** 0.6)[:, None]
     vectors = rng.standard_normal((6000, 384)) @ basis
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[Any] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def measure_codes(codes: NDArray[Any], folder: str, say: Callable[[str], None]) -> list[list[str]]:

@@ -217,11 +217,6 @@ def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tupl
         at = stop
 
 
-def _together(piece: Piece) -> tuple[int, ...]:
-    """Return what pieces have in common of which blocks are decoded by one call."""
-    return (id(piece),) if piece.vectors is None else (id(piece.vectors), id(piece.file))
-
-
 def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
     for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
