@@ -17,6 +17,12 @@ COUNT = 60
 SCHEMA = ts.Schema(t=ts.Tokens(300), l=ts.Label(5))
 
 
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ts.Store:
     """A store of many small shards, some samples of which are deleted."""

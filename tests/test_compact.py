@@ -23,6 +23,12 @@ SCHEMA = ts.Schema(t=ts.Tokens(300), s=ts.Score(optional=True), x=ts.Text(option
 COUNT = 60
 
 
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def write(path: Path, count: int = COUNT, **options: Any) -> ts.Store:
     """Create a store of shards of ten samples."""
     with ts.create(path, SCHEMA, **({"shard_tokens": 100, "threads": 1} | options)) as w:

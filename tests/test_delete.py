@@ -22,6 +22,12 @@ COUNT = 40
 SCHEMA = ts.Schema(t=ts.Tokens(300, optional=True), s=ts.Score())
 
 
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def write(path: Path, **options: Any) -> ts.Store:
     """Create a store of several shards."""
     with ts.create(path, SCHEMA, shard_tokens=60, threads=1, **options) as w:

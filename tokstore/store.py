@@ -286,8 +286,10 @@ class Store(ColumnEdits, Upkeep):
         return self.version
 
     def _check_same_type(self, name: str, kind: ColumnType) -> None:
-        """Refuse parts of a column that is there and has another type."""
+        """Refuse parts of the primary column, and of one that is there and has another type."""
         known = self.schema.get(name)
+        if self.schema.primary.name == name:
+            raise ValueError(f"column {name!r} is the primary one, which cannot be filled (format.md 6.2)")
         if known is not None and with_optional(known, True) != with_optional(kind, True):
             raise ConflictError(f"column {name!r} is there, and it is {known!r}", path=self.path, rule="format.md 8.6")
 
