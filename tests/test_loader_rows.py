@@ -118,7 +118,7 @@ def test_order_does_not_depend_on_how_it_is_read(buffer: int) -> None:
 def test_first_batch_decodes_only_its_samples() -> None:
     """One batch of a large pool reads a few samples; after it, everything is read once and never again."""
     source = FakeSource([200] * 50_000)
-    data = stream(source, seq_len=256, batch_size=4)
+    data = stream(source, seq_len=256, batch_size=2)
     iterator = iter(data)
     first = next(iterator)
     assert source.values_read <= 16 * 200

@@ -19,7 +19,7 @@ from tokstore.codecs.ranked import RankTable, TokenDecoder
 from tokstore.codecs.text import TextDecoder
 from tokstore.codecs.vector_model import VectorModel
 from tokstore.codecs.vectors import VectorDecoder
-from tokstore.column_types import Category, Codes, ColumnType, Label, SoftLabel, Tokens, Vector
+from tokstore.column_types import BFLOAT16, Category, Codes, ColumnType, Label, SoftLabel, Tokens, Vector
 from tokstore.errors import CorruptError
 from tokstore.frames import Dictionary
 from tokstore.soft_labels import check_soft_labels
@@ -45,7 +45,7 @@ class VectorBlocks:
         self._widths = np.diff((0, *kind.ends)).tolist()
         self._dim, self.is_joint = kind.dim, model is not None
         self.stored_dtype: np.dtype[Any] = kind.dtype if model is None else np.dtype(np.int32)
-        self._exact = [NumberDecoder(kind.dtype, width) for width in self._widths]
+        self._exact = [NumberDecoder(kind.dtype, width, whole=False) for width in self._widths]
         self._turned = None if model is None else VectorDecoder(kind.dim, kind.ends, model)
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
@@ -128,4 +128,4 @@ def decoder_for(kind: ColumnType, codec: int, content: bytes | None) -> BlockDec
     if isinstance(kind, SoftLabel):
         return NumberDecoder(kind.dtype, kind.width, check=partial(check_soft_labels, kind))
     limit = kind.classes if isinstance(kind, Label) else kind.size if isinstance(kind, Codes) else None
-    return NumberDecoder(kind.dtype, kind.width, limit=limit)
+    return NumberDecoder(kind.dtype, kind.width, limit=limit, whole=kind.dtype_number != BFLOAT16)

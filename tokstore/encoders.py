@@ -19,7 +19,7 @@ from tokstore.codecs.ranked import RankTable
 from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
 from tokstore.codecs.vector_model import VectorModel
-from tokstore.column_types import BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
+from tokstore.column_types import BFLOAT16, BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
 from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
@@ -92,7 +92,7 @@ class Encoders:
         if isinstance(kind, Score) and kind.max_error is not None:
             values, step = in_steps(rows.values, kind.max_error)
             rows = replace(rows, values=values)
-        encoder = NumberEncoder(kind.dtype, numbers, width=kind.width, step=step)
+        encoder = NumberEncoder(kind.dtype, numbers, width=kind.width, step=step, whole=kind.dtype_number != BFLOAT16)
         return NewColumn(column, rows, encoder.narrow(rows.values))
 
     def _shared(self, column: Column, decode: Callable[[bytes], Any]) -> _Held | None:

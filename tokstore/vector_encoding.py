@@ -39,7 +39,7 @@ class ExactEncoder(EachEncoder):
         sample = values[: 4 * block_values(kind)].reshape(-1, kind.dim)
         begin = 0
         for end in kind.ends:
-            encoder = NumberEncoder(kind.dtype, zstd_level, width=end - begin)
+            encoder = NumberEncoder(kind.dtype, zstd_level, width=end - begin, whole=False)
             self._groups.append((slice(begin, end), encoder.narrow(_flat(sample[:, begin:end]))))
             begin = end
 

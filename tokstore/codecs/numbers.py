@@ -48,6 +48,7 @@ class NumberEncoder(EachEncoder):
         zstd_level: How hard to compress.
         width: Values of a row: the numbers of a place in the row stand together where that is smaller.
         step: Floats that are multiples of it, as `in_steps` makes them, are stored as integers; ``None`` for others.
+        whole: Values of an integer dtype are integers; not so where they are the bits of bf16.
     """
 
     codec = 2
@@ -61,7 +62,7 @@ class NumberEncoder(EachEncoder):
             forms.append(APART)
         if width > 1:
             forms += [TURNED, TURNED_APART] if dtype.itemsize > 1 else [TURNED]
-        if dtype.kind in "iu":
+        if dtype.kind in "iu" and whole:
             forms.append(PACKED)
         self._forms: tuple[int, ...] = tuple(forms)
 
@@ -145,6 +146,7 @@ class NumberDecoder:
     Args:
         dtype: The dtype of a value at rest.
         width: Values of a row.
+        whole: Values of an integer dtype are integers; not so where they are the bits of bf16.
         limit: All values are below it; ``None`` for any number.
         check: Looks at decoded values and raises `CorruptError` where the type does not allow them.
     """
@@ -154,10 +156,12 @@ class NumberDecoder:
         dtype: np.dtype[Any],
         width: int = 1,
         *,
+        whole: bool = True,
         limit: int | None = None,
         check: Callable[[NDArray[Any]], None] | None = None,
     ) -> None:
         self._dtype, self._width, self._check = dtype, width, check
+        self._whole = whole and dtype.kind in "iu"
         # A dtype that holds nothing else needs no look at the values.
         self._limit = None if limit is None or limit == 1 << 8 * dtype.itemsize else limit
 
@@ -218,7 +222,7 @@ class NumberDecoder:
 
     def _packed(self, coded: memoryview, count: int) -> NDArray[Any]:
         """Decode value form 3."""
-        if self._dtype.kind not in "iu":
+        if not self._whole:
             raise CorruptError("packed integers in a column of other values", rule="codecs.md 3")
         values = self._integers(coded, count)
         if self._dtype.itemsize == 8:
