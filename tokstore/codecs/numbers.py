@@ -53,7 +53,15 @@ class NumberEncoder(EachEncoder):
 
     codec = 2
 
-    def __init__(self, dtype: np.dtype[Any], zstd_level: int, *, width: int = 1, step: float | None = None) -> None:
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        zstd_level: int,
+        *,
+        width: int = 1,
+        step: float | None = None,
+        whole: bool = True,
+    ) -> None:
         self._dtype, self._level, self._width, self._step = dtype, zstd_level, width, step
         forms = [VALUES if dtype.itemsize == 1 else PLANES]
         if dtype.kind == "f" and width == 1:
