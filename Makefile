@@ -71,7 +71,9 @@ vectors: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_example.py
 
 bench: $(VENV)/.wheel
+	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile

@@ -15,9 +15,12 @@ import pytest
 from hypothesis import strategies as st
 
 import tokstore as ts
+from tokstore.column_types import COLUMN_TYPES
 from tokstore.schema import Schema
 
 VOCABULARIES = (1, 2, 3, 256, 65_536, 65_537, 128_256, (1 << 31) + 1, 1 << 32)
+ENDS = st.sampled_from([[5], [2, 5]])
+ARRAYS = ("bool", "int8", "uint16", "int64", "uint64", "float16", "float32", "bfloat16")
 NAMES = ("tokens", "quality", "label", "url", "_x", "A9")
 Sample = dict[str, Any]
 
@@ -27,8 +30,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch, target: int = 8) -> None:
 
     Targets are advice for writers (format.md 4.3), so that readers have to take them as they come.
     """
-    for kind in (ts.Tokens, ts.Score, ts.Label, ts.Text):
+    for kind in COLUMN_TYPES.values():
         monkeypatch.setattr(kind, "block_target", target)
+    monkeypatch.setattr(ts.Vector, "block_rows", 3)
     monkeypatch.setattr("tokstore.block.SPAN_VALUES", 3 * target)
     monkeypatch.setattr("os.fsync", lambda handle: None)  # hundreds of stores a test, and no power is cut
 
@@ -55,7 +59,23 @@ def token_types() -> st.SearchStrategy[ts.Tokens]:
 def column_types() -> st.SearchStrategy[Any]:
     """Any column type that can be written."""
     scores = st.builds(ts.Score, st.sampled_from(["float16", "float32", "float64"]), optional=st.booleans())
-    return st.one_of(token_types(), scores, label_types(), st.builds(ts.Text, optional=st.booleans()))
+    plain = st.one_of(token_types(), scores, label_types(), st.builds(ts.Text, optional=st.booleans()))
+    shapes = st.sampled_from([(), (3,), (2, 2), (None,), (None, 2)])
+    more = st.one_of(
+        st.builds(ts.Codes, st.sampled_from([2, 5, 300, 65_536]), shapes.filter(bool), optional=st.booleans()),
+        st.builds(
+            lambda d, g, o: ts.Vector(d, groups=[*g, d], optional=o),
+            st.just(5),
+            st.sampled_from([[], [2]]),
+            st.booleans(),
+        ),
+        st.builds(ts.Label, st.sampled_from([None, 3]), shape=shapes.filter(bool), optional=st.booleans()),
+        st.builds(ts.Array, st.sampled_from(ARRAYS), shapes, optional=st.booleans()),
+        st.builds(ts.Mask, st.none(), optional=st.booleans()),
+        st.builds(ts.Category, optional=st.booleans()),
+        st.builds(ts.Bytes, optional=st.booleans()),
+    )
+    return st.one_of(plain, more)
 
 
 def schemas() -> st.SearchStrategy[Schema]:
@@ -91,9 +111,43 @@ def labels(kind: ts.Label) -> st.SearchStrategy[int]:
     return st.one_of(st.integers(low, high), st.sampled_from([low, high]))
 
 
+def numbers_of(kind: Any) -> st.SearchStrategy[Any]:
+    """One number of an array."""
+    if isinstance(kind, ts.Codes):
+        return st.integers(0, kind.size - 1)
+    if isinstance(kind, ts.Label):
+        return labels(kind)
+    if kind.dtype_number == 13:
+        return st.booleans()
+    if kind.dtype_number == 10:
+        return st.sampled_from([0.0, -0.0, 1.5, -3.0, math.nan, math.inf])
+    if kind.dtype.kind == "f":
+        return st.floats(width=8 * kind.dtype.itemsize)
+    info = np.iinfo(kind.dtype)
+    return st.integers(int(info.min), int(info.max))
+
+
+@st.composite
+def arrays_of(draw: st.DrawFn, kind: Any) -> Any:
+    """One sample of a shape, as nested lists."""
+    shape = [draw(st.integers(0, 7)) if one is None else one for one in kind.shape]
+    number = numbers_of(kind)
+
+    def nested(dims: list[int]) -> Any:
+        return draw(number) if not dims else [nested(dims[1:]) for _ in range(dims[0])]
+
+    return nested(shape)
+
+
 def values(kind: Any) -> st.SearchStrategy[Any]:
     """A value of a column, ``None`` where it may be missing."""
     texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+    if isinstance(kind, (ts.Category, ts.Bytes)):
+        found = st.sampled_from(["", "web", "böök"]) if isinstance(kind, ts.Category) else st.binary(max_size=20)
+        return st.one_of(st.none(), found) if kind.optional else found
+    if isinstance(kind, (ts.Codes, ts.Vector, ts.Array, ts.Mask)) or (kind.shape != () and isinstance(kind, ts.Label)):
+        made = arrays_of(kind)
+        return st.one_of(st.none(), made) if kind.optional else made
     found: st.SearchStrategy[Any]
     if isinstance(kind, ts.Tokens):
         found = token_rows(kind.vocab_size)
@@ -117,7 +171,13 @@ def as_batch(schema: Schema, rows: list[Sample], form: int) -> dict[str, Any]:
     batch: dict[str, Any] = {}
     for name in schema.names:
         kind, column = schema[name], [row[name] for row in rows]
-        if form == 0 or isinstance(kind, ts.Text):
+        if isinstance(kind, (ts.Codes, ts.Vector, ts.Array, ts.Mask)) or (kind.shape and isinstance(kind, ts.Label)):
+            typed = np.dtype(np.float32) if kind.dtype_number == 10 else kind.dtype
+            inner = tuple(one or 0 for one in kind.shape) if not kind.ragged else (-1, *kind.shape[1:])
+            batch[name] = [None if one is None else np.array(one, typed).reshape(inner) for one in column]
+            if form % 2 and not kind.ragged and rows and not any(one is None for one in column):
+                batch[name] = np.stack(batch[name])
+        elif form == 0 or isinstance(kind, (ts.Text, ts.Bytes, ts.Category)):
             batch[name] = column
         elif isinstance(kind, ts.Tokens):
             wide = np.dtype([np.uint32, np.int64, np.uint64, ">u8"][form % 4])
@@ -137,7 +197,9 @@ def as_batch(schema: Schema, rows: list[Sample], form: int) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """Give a value of a sample as it can be compared: floats by their bits, arrays as lists."""
     if isinstance(value, np.ndarray):
-        return value.tolist()
+        value = value.tolist()
+    if isinstance(value, list):
+        return [plain(one) for one in value]
     if isinstance(value, float):
         return "nan" if math.isnan(value) else struct.pack("<d", value)
     return value
@@ -164,8 +226,11 @@ def delivered(schema: Schema, sample: Sample) -> Sample:
     """Give a sample as it stands in a batch, where a missing run of tokens is empty and a missing score is NaN."""
     made = dict(sample)
     for name in schema.names:
-        if sample[name] is None and isinstance(schema[name], ts.Tokens):
+        kind = schema[name]
+        if sample[name] is not None or isinstance(kind, (ts.Text, ts.Bytes, ts.Category)):
+            continue
+        if kind.ragged:
             made[name] = []
-        if sample[name] is None and isinstance(schema[name], ts.Score):
-            made[name] = math.nan
+        elif kind.has_nan or kind.shape:
+            made[name] = np.full(kind.shape, math.nan if kind.has_nan else None).tolist()
     return made

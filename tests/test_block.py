@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 import tokstore as ts
 from contracts import allocates_at_most, check_reader
 from tokstore import block as block_module
-from tokstore.block import BlockTable, cut_fixed, cut_ragged, encode_ranges, first_rows, range_dtype, range_of, spans_of
+from tokstore.block import BlockTable, cut_fixed, cut_ragged, first_rows, spans_of
 from tokstore.errors import CorruptError
 from tokstore.format import COLUMN_ENTRY, FLAG_OPTIONAL, FLAG_RAGGED, FLAG_RANGES
 from tokstore.packed import PackedReader
+from tokstore.ranges import encode_ranges, range_dtype, range_of
 
 LENGTHS = st.lists(st.one_of(st.just(0), st.integers(1, 9), st.integers(1, 60)), max_size=30)
 
@@ -182,7 +183,7 @@ def test_tables_round_trip(sizes: list[int], optional: bool, what: str) -> None:
     numbers = np.arange(blocks, dtype=np.int64)
     ranges = encode_ranges([(-i, i) if i % 2 else None for i in range(blocks)], kind.dtype) if what == "score" else b""
     raw = BlockTable.encode(
-        64 + 100 * numbers, 7 + numbers, bounds, numbers, numbers % 3, list(range(blocks)),
+        64 + 100 * numbers, 7 + numbers, np.diff(bounds), numbers, numbers % 3, list(range(blocks)),
         numbers if optional else None, 0 * numbers if what == "score" else None, ranges,
     )  # fmt: skip
     found = BlockTable.decode(raw, entry(blocks, sum(sizes), 7 * blocks + int(numbers.sum()), 100, flags), kind)
@@ -201,7 +202,7 @@ def test_damaged_tables(blocks: int, optional: bool) -> None:
     """Damage gives another table or a `CorruptError`, within bounded memory."""
     numbers = np.arange(blocks, dtype=np.int64)
     raw = BlockTable.encode(
-        64 + 8 * numbers, 8 + 0 * numbers, list(range(blocks + 1)), numbers, 0 * numbers, [0] * blocks,
+        64 + 8 * numbers, 8 + 0 * numbers, 1 + 0 * numbers, numbers, 0 * numbers, [0] * blocks,
         numbers if optional else None, 0 * numbers, encode_ranges([None] * blocks, np.dtype("<f4")),
     )  # fmt: skip
     about = entry(blocks, blocks, 8 * blocks, blocks, FLAG_RANGES | FLAG_OPTIONAL * optional)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +23,14 @@ from tokstore.frames import Dictionary, compress
 from tokstore.packed import encode_packed
 
 VOCABULARIES = (2, 256, 65_536, 65_537, 128_256, 1 << 32)
+
+
+def choose(
+    values: NDArray[Any], vocab_size: int, level: str, current: RankTable | None, cost: Callable[[RankTable], int]
+) -> TokenEncoder:
+    """Choose the encoder of a shard, on two threads."""
+    with ThreadPoolExecutor(2) as pool:
+        return choose_encoder(values, vocab_size, LEVELS[level], current, cost, pool)
 
 
 def ids_of(vocab_size: int, count: int, seed: int = 0) -> NDArray[Any]:
@@ -278,21 +288,21 @@ def test_choice_of_a_shard(level: str, count: int) -> None:
     def cost(table: RankTable) -> int:
         return len(table.encode())
 
-    encoder = choose_encoder(values, 5000, LEVELS[level], None, cost)
+    encoder = choose(values, 5000, level, None, cost)
     if level == "plain" or count < 65_536:
         assert encoder.table is None
     for a, b in pairwise(bounds):
         found = decode(TokenDecoder(5000, encoder.table), encoder.encode(values[a:b]), b - a, np.int32)
         assert found.tolist() == values[a:b].tolist()
     if encoder.table is not None:
-        again = choose_encoder(values, 5000, LEVELS[level], encoder.table, cost)
+        again = choose(values, 5000, level, encoder.table, cost)
         assert again.table is encoder.table
 
 
 def test_table_keeps_the_most_frequent_ids() -> None:
     """Of more ids than a table may have the rare ones are left out, and still decode."""
     values = np.concatenate([np.arange(MAX_RANKS + 5000, dtype=np.uint32), np.full(10, 2**32 - 1, np.uint32)])
-    encoder = choose_encoder(values, 1 << 32, LEVELS["fast"], None, lambda table: 0)
+    encoder = choose(values, 1 << 32, "fast", None, lambda table: 0)
     if encoder.table is not None:
         assert len(encoder.table) == MAX_RANKS
         assert 2**32 - 1 in encoder.table.ids[:2]

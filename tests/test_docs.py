@@ -19,6 +19,7 @@ sys.path.insert(0, str(SPEC / "readers" / "python"))
 from tokread.codecs import decode  # noqa: E402  (the reader is no installed package)
 from tokread.conventions import packed_exactly  # noqa: E402
 from tokread.objects import RankTable  # noqa: E402
+from tokread.schema import Column  # noqa: E402
 from tokread.store import open_path  # noqa: E402
 
 PAGES = sorted(SPEC.rglob("*.md"))
@@ -95,8 +96,9 @@ def test_token_example() -> None:
     ids = [int(x) for x in match[3].split(", ")]
     assert len(table.ids) == int(match[1])
     assert len(ids) == 3
+    column = Column(0, "tokens", 1, {1: 100}, False, None)
     for form, coded in enumerate(match.groups()[3:], start=2):
-        assert decode(1, 2, form, len(ids), bytes.fromhex(coded), table) == ids, form
+        assert decode(column, 1, (0, 1), form, len(ids), bytes.fromhex(coded), table) == ids, form
 
 
 def test_json_blocks_parse() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import tokstore as ts
 from contracts import check_reader
 from strategies import column_types, schemas
+from tokstore.column_types import COLUMN_TYPES
 from tokstore.errors import ColumnError, CorruptError
 from tokstore.schema import Column, Schema
 from tokstore.wire import decode_metadata, encode_metadata
@@ -33,7 +34,7 @@ def test_records_round_trip(schema: Schema) -> None:
 @given(column_types())
 def test_repr_makes_the_type_again(kind: Any) -> None:
     """`repr` is the call that makes the type."""
-    names = {name: getattr(ts, name) for name in ("Tokens", "Score", "Label", "Text")}
+    names = {kind.__name__: kind for kind in COLUMN_TYPES.values()}
     assert eval(repr(kind), names) == kind  # noqa: S307 - text made here
 
 

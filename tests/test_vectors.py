@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,14 +19,18 @@ import numpy as np
 import pytest
 
 import tokstore as ts
+from tokstore.column_types import ColumnType
+from tokstore.soft_labels import soft_to_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "spec" / "vectors"
 sys.path.insert(0, str(ROOT / "spec" / "readers" / "python"))
 
-from tokread.failure import ReadError  # noqa: E402  (the reader is no installed package)
+from tokread.columnfile import Stored  # noqa: E402  (the reader is no installed package)
+from tokread.failure import ReadError  # noqa: E402
 from tokread.printing import describe  # noqa: E402
-from tokread.store import open_path  # noqa: E402
+from tokread.store import Contents, open_path  # noqa: E402
+from tokread.vectors import vectors  # noqa: E402
 
 KINDS: dict[str, type[ts.TokstoreError]] = {
     "truncated": ts.TruncatedError,
@@ -78,19 +83,32 @@ def long_values(raw: bytes, count: int) -> dict[str, str]:
     return {"blake2b": hashlib.blake2b(raw, digest_size=32).hexdigest(), "values": str(count)}
 
 
-def as_json(value: Any, kind: ts.Tokens | ts.Score | ts.Label | ts.Text, is_missing: bool) -> Any:
+def as_json(value: Any, kind: ColumnType, is_missing: bool) -> Any:
     """Give one value as it stands in the JSON of a vector."""
     if is_missing:
         return None
-    if isinstance(kind, ts.Text):
+    if isinstance(kind, (ts.Text, ts.Category)):
         raw = value.encode()
         return value if len(raw) <= 256 else long_values(raw, len(raw))
-    if isinstance(kind, ts.Tokens):
+    if isinstance(kind, ts.Bytes):
+        return as_hex(value)
+    if isinstance(kind, ts.SoftLabel):
+        return [str(x) for x in soft_to_rows(kind, value)[0].tolist()]
+    if isinstance(kind, ts.Tokens) and len(value) > 64:
         stored = value.astype("<u2" if kind.vocab_size <= 1 << 16 else "<u4")
-        return [str(x) for x in value.tolist()] if len(value) <= 64 else long_values(stored.tobytes(), len(value))
-    if isinstance(kind, ts.Label):
-        return str(int(value))
-    return np.asarray(value, kind.dtype.newbyteorder(">")).tobytes().hex()
+        return long_values(stored.tobytes(), len(value))
+    return nested(np.ma.getdata(value), kind)
+
+
+def nested(value: Any, kind: ColumnType) -> Any:
+    """Give an array as lists of scalars, or a scalar alone."""
+    if np.ndim(value):
+        return [nested(one, kind) for one in value]
+    if kind.dtype_number == 10:  # bfloat16, handed out as float32
+        return np.asarray(value, ">f4").tobytes()[:2].hex()
+    if kind.has_nan:
+        return np.asarray(value, kind.dtype.newbyteorder(">")).tobytes().hex()
+    return str(int(value))
 
 
 def read_with_package(path: Path, version: int | None) -> dict[str, Any]:
@@ -110,7 +128,6 @@ def read_with_package(path: Path, version: int | None) -> dict[str, Any]:
         except ts.UnsupportedError:
             refused.append(name)
             continue
-        assert isinstance(kind, (ts.Tokens, ts.Score, ts.Label, ts.Text))
         columns[name] = [as_json(batch[i], kind, bool(missing[i])) for i in range(len(store))]
     ids = store.take(slice(None), [])["sample_id"]
     return {
@@ -135,7 +152,28 @@ def as_hex(data: bytes) -> Any:
 
 def plain(parameters: Any) -> dict[str, Any]:
     """Give the parameters of a type as they stand in the JSON of a vector."""
-    return {str(key): value if isinstance(value, str) else str(value) for key, value in parameters.items()}
+    return {str(key): plain_value(value) for key, value in parameters.items()}
+
+
+def plain_value(value: Any) -> Any:
+    """Give one parameter as it stands in the JSON of a vector."""
+    if isinstance(value, (list, tuple)):
+        return [plain_value(item) for item in value]
+    if isinstance(value, float):
+        return struct.pack(">d", value).hex()
+    return value if isinstance(value, (str, bool)) else str(value)
+
+
+def compare_turned(found: dict[str, Any], wanted: dict[str, Any], contents: Contents) -> None:
+    """Compare the numbers of vectors of codec 5 with the stored integers of the JSON, which then stand in both."""
+    for name, rows in contents.rows.items():
+        for row, sample in zip(rows, found["samples"], strict=True):
+            if isinstance(row, Stored):
+                numbers = np.frombuffer(bytes.fromhex("".join(sample[name])), ">f4")
+                exact = np.array(vectors(row.model, [row])[0])
+                size = 1 + np.abs(exact).sum() + sum(map(abs, row)) * row.model.step + sum(map(abs, row.model.mean))
+                assert np.abs(numbers - exact).max() <= (len(row) + 8) * 2.0**-24 * size
+                sample[name] = [str(x) for x in row]
 
 
 def expected_of_package(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +185,7 @@ def expected_of_package(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def test_there_are_vectors() -> None:
     """Good and bad vectors are there, every good one has its JSON, and no bad one has."""
-    assert len(NAMES) >= 366
+    assert len(NAMES) >= 551
     with_json = {path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.glob("*/*.json")}
     assert with_json == {name for name in NAMES if name.startswith("good/")}
 
@@ -192,7 +230,9 @@ def test_package(name: str, tmp_path: Path) -> None:
     """The package finds the JSON, or raises the class of the kind and no class below it."""
     vector = unpack(name, tmp_path)
     if vector.json is not None:
-        assert read_with_package(vector.path, vector.version) == expected_of_package(vector.json)
+        found, wanted = read_with_package(vector.path, vector.version), expected_of_package(vector.json)
+        compare_turned(found, wanted, open_path(vector.path, vector.version))
+        assert found == wanted
         return
     kind = ts.NotAStoreError if name in NO_STORE else KINDS[vector.expect]
     with pytest.raises(kind) as caught:
@@ -285,3 +325,73 @@ def test_readable_reader_reads_what_the_package_writes(
     assert found.attachments == {"tokenizer.json": b"{}"}
     assert json.loads(found.metadata or "") == {"a": 1}
     assert suffix or len(found.spans) >= 2 * times
+
+
+def sixteen(values: Any) -> Any:
+    """Round numbers to float16."""
+    return np.asarray(values).astype(np.float16)
+
+
+def cut_to_bf16(values: Any) -> Any:
+    """Leave as much of numbers as a bfloat16 holds."""
+    return (np.asarray(values, np.float32).view(np.uint32) >> 16 << 16).view(np.float32)
+
+
+@pytest.mark.parametrize("level", ["plain", "fast", "default", "small"])
+def test_readable_reader_reads_every_type_that_the_package_writes(level: str, tmp_path: Path) -> None:
+    """A store with a column of every type gives the readable reader what the package reads."""
+    rng = np.random.default_rng(7)
+    count = 300
+    lengths = rng.integers(0, 20, count)
+    schema = ts.Schema(
+        tokens=ts.Tokens(300),
+        mask=ts.Mask(of="tokens"),
+        vector=ts.Vector(40, groups=(8, 40)),
+        half=ts.Vector(6, "float16", optional=True),
+        step=ts.Vector(12, codec="pca", max_error=0.01, rotate=False),
+        axes=ts.Vector(12, codec="pca", max_error=0.01, groups=(4, 12)),
+        scales=ts.Vector(12, codec="int8"),
+        score=ts.Score("float32", max_error=0.001),
+        kinds=ts.Label(5, shape=(None,)),
+        soft=ts.SoftLabel(7, top=2),
+        dense=ts.SoftLabel(3, dtype="uint8", optional=True),
+        source=ts.Category(optional=True),
+        raw=ts.Bytes(),
+        frames=ts.Array("bfloat16", (None, 2)),
+        grid=ts.Array("int32", (2, 3)),
+        codes=ts.Codes(50, (3, 4)),
+        flags=ts.Array(bool, (5,)),
+        wide=ts.Array("uint64"),
+    )
+    order = np.argsort(rng.random((count, 7)), axis=1)[:, :2]
+    columns: dict[str, Any] = {
+        "tokens": [rng.integers(0, 300, n) for n in lengths],
+        "mask": [rng.random(n) < 0.1 for n in lengths],
+        "vector": rng.normal(size=(count, 40)).astype(np.float32),
+        "half": [None if x < 0.2 else sixteen(rng.normal(size=6)).astype(np.float32) for x in rng.random(count)],
+        "step": rng.normal(size=(count, 12)).astype(np.float32),
+        "axes": (rng.normal(size=(count, 12)) * np.arange(1, 13)).astype(np.float32),
+        "scales": rng.normal(size=(count, 12)).astype(np.float32),
+        "score": rng.random(count),
+        "kinds": [rng.integers(0, 5, n) for n in lengths],
+        "soft": (order, sixteen(rng.random((count, 2))).astype(np.float32)),
+        "dense": [None if x < 0.2 else np.float32([51, 102, 102]) / np.float32(255) for x in rng.random(count)],
+        "source": [None if x < 0.2 else f"größe {int(x * 5)}" for x in rng.random(count)],
+        "raw": [rng.bytes(n) for n in lengths],
+        "frames": [cut_to_bf16(rng.normal(size=(n, 2))) for n in lengths],
+        "grid": rng.integers(-(2**31), 2**31, (count, 2, 3)),
+        "codes": rng.zipf(1.5, (count, 3, 4)) % 50,
+        "flags": rng.random((count, 5)) < 0.5,
+        "wide": rng.integers(0, 2**64, count, dtype=np.uint64),
+    }
+    path = tmp_path / "store"
+    with ts.create(path, schema, level=level, shard_tokens=1500) as writer:
+        writer.extend(**columns)
+    contents = open_path(path)
+    assert not contents.refused
+    found, wanted = read_with_package(path, None), expected_of_package(describe(contents))
+    compare_turned(found, wanted, contents)
+    for mine, other in zip(found["samples"], wanted["samples"], strict=True):
+        assert mine == other
+    assert found == wanted
+    assert {name for name, rows in contents.rows.items() if isinstance(rows[0], Stored)} == {"step", "axes", "scales"}

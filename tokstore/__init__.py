@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
 from tokstore.column_parts import ColumnWriter
-from tokstore.column_types import Label, Score, Text, Tokens
+from tokstore.column_types import (
+    Array,
+    Bytes,
+    Category,
+    Codes,
+    Label,
+    Mask,
+    Score,
+    SoftLabel,
+    Text,
+    Tokens,
+    Vector,
+)
 from tokstore.errors import (
     ChecksumError,
     ColumnError,
@@ -35,7 +47,9 @@ from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the c
 from tokstore.opening import part_writer as writer
 from tokstore.pruning import Pruned
 from tokstore.ragged import Ragged
+from tokstore.saved_views import ViewInfo
 from tokstore.schema import Schema
+from tokstore.soft_labels import SoftLabels
 from tokstore.store import Store, VersionInfo
 from tokstore.upkeep import Compacted
 from tokstore.verify import Report, verify
@@ -46,8 +60,12 @@ if TYPE_CHECKING:
     from tokstore.loader import Batch, StreamingDataset
 
 __all__ = [
+    "Array",
     "Batch",
+    "Bytes",
+    "Category",
     "ChecksumError",
+    "Codes",
     "ColumnError",
     "ColumnWriter",
     "Compacted",
@@ -55,6 +73,7 @@ __all__ = [
     "CorruptError",
     "ExistsError",
     "Label",
+    "Mask",
     "MissingFileError",
     "NotAStoreError",
     "Progress",
@@ -63,6 +82,8 @@ __all__ = [
     "Report",
     "Schema",
     "Score",
+    "SoftLabel",
+    "SoftLabels",
     "Store",
     "StreamingDataset",
     "Text",
@@ -70,9 +91,11 @@ __all__ = [
     "TokstoreError",
     "TruncatedError",
     "UnsupportedError",
+    "Vector",
     "VersionError",
     "VersionInfo",
     "View",
+    "ViewInfo",
     "Writer",
     "__version__",
     "create",

@@ -1,5 +1,4 @@
-"""Rows of one column <-> encoded blocks: where blocks end, what their table says, which codec does the work
-(format.md 4.3-4.5).
+"""Rows of one column and their blocks: where blocks end, and what their table says (format.md 4.3-4.5).
 
 Everything here is a pure function of arrays; files begin in `tokstore.shard`.
 """
@@ -13,13 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.codecs.contract import BlockDecoder
-from tokstore.codecs.numbers import NumberDecoder
-from tokstore.codecs.ranked import RankTable, TokenDecoder
-from tokstore.codecs.text import TextDecoder
-from tokstore.column_types import DTYPES, ColumnType, Label, Text, Tokens, UnknownType
+from tokstore.column_types import MAX_ROW_VALUES, ColumnType, Score, UnknownType
 from tokstore.errors import CorruptError, UnsupportedError
 from tokstore.format import (
+    FLAG_GROUPS,
     FLAG_OPTIONAL,
     FLAG_RAGGED,
     FLAG_RANGES,
@@ -28,26 +24,25 @@ from tokstore.format import (
     SPAN_VALUES,
     check_feature_bits,
 )
-from tokstore.frames import Dictionary
 from tokstore.packed import Ints, PackedReader, encode_packed
+from tokstore.ranges import decode_ranges
 
 __all__ = [
     "BlockTable",
     "ColumnRows",
     "Spans",
+    "block_values",
     "check_entry",
     "check_layout",
     "cut_fixed",
     "cut_ragged",
-    "decoder_for",
     "find_spans",
     "first_rows",
-    "range_of",
+    "part_bounds",
     "spans_of",
 ]
 
 
-_TEXT_RANGE_BYTES = 32
 _FAR = 1 << 62  # beyond any file, and two of them make no more than an i64 holds
 
 
@@ -57,18 +52,27 @@ class ColumnRows:
 
     Attributes:
         values: Flat array of the column's dtype; missing rows of fixed shape hold zero.
-        lengths: int64 values per row, or ``None`` where every row has one value.
+        lengths: int64 values per row, or ``None`` where every row has `width` of them.
         valid: bool per row, or ``None`` where nothing may be missing.
+        width: Values of a row of fixed shape.
     """
 
     values: NDArray[Any]
     lengths: Ints | None
     valid: NDArray[np.bool_] | None
+    width: int = 1
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return len(self.values) if self.lengths is None else len(self.lengths)
+        return len(self.values) // self.width if self.lengths is None else len(self.lengths)
+
+
+def block_values(kind: ColumnType) -> int:
+    """Return how many values a block should have, whole rows or items of the first axis (registry.md 5)."""
+    if kind.block_rows is not None:
+        return kind.width * max(1, min(kind.block_rows, MAX_ROW_VALUES // kind.width))
+    return max(kind.width, kind.block_target - kind.block_target % kind.width)
 
 
 def cut_ragged(lengths: Ints, target: int) -> list[int]:
@@ -98,19 +102,21 @@ def cut_ragged(lengths: Ints, target: int) -> list[int]:
     return bounds
 
 
-def cut_fixed(rows: int, target: int, span_ends: Ints) -> list[int]:
-    """Return block boundaries in rows for a column with one value per row (format.md 4.3).
+def cut_fixed(rows: int, target: int, span_ends: Ints, width: int = 1) -> list[int]:
+    """Return block boundaries in rows for a column of fixed shape (format.md 4.3).
 
     Args:
         rows: Rows of the file.
         target: Rows a block should have.
         span_ends: Rows at which spans end, ascending; the last is `rows` unless there are none.
+        width: Values of a row.
     """
+    most = min(4 * target, MAX_BLOCK_VALUES // width)
     bounds, position = [0], 0
     while position < rows:
         at = int(np.searchsorted(span_ends, position + target))
         end = int(span_ends[at]) if at < len(span_ends) else rows
-        if end - position > min(4 * target, MAX_BLOCK_VALUES):
+        if end - position > most:
             end = position + target  # spans of very many rows: a block need not hold them all
         bounds.append(end)
         position = end
@@ -171,75 +177,21 @@ def spans_of(bounds: Sequence[int], lengths: Ints | None, rows: int) -> Spans:
     return Spans(_steps(starts), samples, _steps(edges), lead)
 
 
-def first_rows(bounds: Sequence[int], lengths: Ints | None) -> Ints:
+def part_bounds(kind: ColumnType, table: BlockTable, rows: int) -> list[int]:
+    """Return where the parts of a column begin: in values of a ragged column, in rows of one of fixed shape; with the
+    end of the last."""
+    if kind.ragged:
+        return [int(start) for start in table.value_starts]
+    starts = table.first_row[:: len(kind.groups)].tolist()
+    return [*starts, rows] if starts else [0]
+
+
+def first_rows(bounds: Sequence[int], lengths: Ints | None, width: int = 1) -> Ints:
     """Return for every block the row that holds its first value."""
     starts = np.asarray(bounds[:-1], np.int64)
-    return starts if lengths is None else np.searchsorted(np.cumsum(lengths), starts, side="right").astype(np.int64)
-
-
-def range_of(values: NDArray[Any]) -> tuple[Any, Any] | None:
-    """Return the range of present, non-NaN numbers, or ``None`` if there are none (format.md 4.5)."""
-    if values.dtype.kind == "f":
-        values = values[~np.isnan(values)]
-    if not values.size:
-        return None
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f":
-        # Comparison cannot tell the zeros apart, so a range always takes the wider one.
-        low = low if low != 0 else -abs(low)
-        high = high if high != 0 else abs(high)
-    return low, high
-
-
-def range_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which ranges of a value dtype are stored (registry.md 3)."""
-    if dtype.kind == "f":
-        return DTYPES[12] if dtype.itemsize == 8 else DTYPES[11]
-    return DTYPES[4] if dtype.kind == "u" else DTYPES[8]
-
-
-def encode_ranges(ranges: Sequence[tuple[Any, Any] | None], dtype: np.dtype[Any]) -> bytes:
-    """Encode ranges of numbers over groups (format.md 4.5)."""
-    wide = range_dtype(dtype)
-    present = pack_bits(np.array([r is not None for r in ranges], bool))
-    low = np.array([0 if r is None else r[0] for r in ranges], wide)
-    high = np.array([0 if r is None else r[1] for r in ranges], wide)
-    return present + low.tobytes() + high.tobytes()
-
-
-def decode_ranges(
-    reader: PackedReader, groups: int, kind: ColumnType
-) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
-    """Decode ranges: presence, minima, maxima; of text as arrays of bytes objects."""
-    bits = np.frombuffer(reader.raw((groups + 7) // 8, "ranges"), np.uint8)
-    if isinstance(kind, Text):
-        lengths = [reader.packed(groups, "ranges", 0, _TEXT_RANGE_BYTES).tolist() for _ in range(2)]
-        low, high = (np.array([bytes(reader.raw(n, "ranges")) for n in side] + [b""], object)[:-1] for side in lengths)
-        present = unpack_bits(bits, groups)
-        is_used = low.astype(bool) | high.astype(bool)
-    else:
-        wide = range_dtype(kind.dtype)
-        raw = [reader.raw(groups * wide.itemsize, "ranges") for _ in range(2)]
-        low, high = (np.frombuffer(side, wide) for side in raw)
-        present = unpack_bits(bits, groups)
-        whole = np.dtype(f"<u{wide.itemsize}")  # all bits count: the zero of an absent range is not -0.0
-        is_used = (low.view(whole) | high.view(whole)) != 0
-    if (is_used & ~present).any():
-        raise CorruptError("a group without a range has bytes of one", rule="format.md 4.5")
-    return present, low, high
-
-
-def pack_bits(flags: NDArray[np.bool_]) -> bytes:
-    """Encode presence bits (format.md 4.4)."""
-    return np.packbits(flags, bitorder="little").tobytes()
-
-
-def unpack_bits(data: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
-    """Decode presence bits and check that the bits past the last one are zero."""
-    bits = np.unpackbits(data, bitorder="little").astype(bool)
-    if bits[count:].any():
-        raise CorruptError("presence bits past the last row are set", rule="format.md 4.4")
-    return bits[:count]
+    if lengths is None:
+        return starts // width
+    return np.searchsorted(np.cumsum(lengths), starts, side="right").astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -273,7 +225,7 @@ class BlockTable:
     def encode(
         offsets: Ints,
         stored_bytes: Ints,
-        bounds: Sequence[int],
+        values: Ints,
         first_row: Ints,
         forms: Ints,
         checksums: Sequence[int],
@@ -282,7 +234,7 @@ class BlockTable:
         ranges: bytes,
     ) -> bytes:
         """Return the bytes of a table, before compression."""
-        parts: list[Ints] = [offsets, stored_bytes, _steps(bounds), first_row, forms]
+        parts: list[Ints] = [offsets, stored_bytes, values, first_row, forms]
         counts = [part for part in (missing, nans) if part is not None]
         return b"".join(
             [
@@ -311,8 +263,8 @@ class BlockTable:
         missing = reader.packed(blocks, "missing") if flags & FLAG_OPTIONAL else None
         nans = ranges = None
         if not isinstance(kind, UnknownType):  # what else the table of another type has is not known
-            nans = reader.packed(blocks, "nan") if kind.dtype.kind == "f" else None
-            if nans is not None and not kind.optional and nans.any():
+            nans = reader.packed(blocks, "nan") if kind.has_nan else None
+            if isinstance(kind, Score) and nans is not None and not kind.optional and nans.any():
                 raise CorruptError("a score that is not optional has NaN", rule="registry.md 1")
             ranges = decode_ranges(reader, blocks, kind) if flags & FLAG_RANGES else None
             reader.end()
@@ -322,7 +274,26 @@ class BlockTable:
             raise CorruptError("values or bytes of the blocks do not add up", rule="format.md 4.5")
         if blocks and (np.diff(first_row) < 0).any():
             raise CorruptError("first rows of blocks descend", rule="format.md 4.5")
+        if not isinstance(kind, UnknownType):
+            _check_rows_of_blocks(kind, int(entry["rows"]), values, first_row)
         return cls(offsets, stored, values, first_row, forms, checksums, missing, nans, ranges, starts)
+
+
+def _check_rows_of_blocks(kind: ColumnType, rows: int, values: Ints, first_row: Ints) -> None:
+    """Check that blocks hold whole rows or items, and that those of groups come in runs (format.md 4.3)."""
+    groups = len(kind.groups)
+    if groups == 1:
+        if kind.width > 1 and (values % kind.width).any():
+            raise CorruptError("a block ends inside a row", rule="format.md 4.3")
+        return
+    if len(values) % groups:
+        raise CorruptError(f"{len(values)} blocks are no whole runs of {groups} groups", rule="format.md 4.3")
+    runs = first_row.reshape(-1, groups)
+    edges = np.append(runs[:, 0], rows)
+    expected = np.diff(edges)[:, None] * np.diff((0, *kind.groups))
+    is_right = (runs == runs[:, :1]).all() and (values.reshape(-1, groups) == expected).all()
+    if not is_right or (len(runs) and int(runs[0, 0])):
+        raise CorruptError("blocks of groups do not hold the same whole rows", rule="format.md 4.3")
 
 
 def check_layout(kind: ColumnType, entry: Any) -> None:
@@ -345,8 +316,13 @@ def check_layout(kind: ColumnType, entry: Any) -> None:
         raise CorruptError("the file and the schema disagree on the type of a column", rule="format.md 4.7")
     if bool(flags & FLAG_RAGGED) != kind.ragged:
         raise CorruptError("the ragged flag does not fit the type of a column", rule="format.md 4.7")
-    if not kind.ragged and int(entry["values"]) != int(entry["rows"]):
-        raise CorruptError(f"{entry['values']} values in {entry['rows']} rows of one", rule="format.md 4.7")
+    if bool(flags & FLAG_GROUPS) != (len(kind.groups) > 1):
+        raise CorruptError("the groups flag does not fit the type of a column", rule="format.md 4.7")
+    values, rows, width = int(entry["values"]), int(entry["rows"]), kind.width
+    if not kind.ragged and values != rows * width:
+        raise CorruptError(f"{values} values in {rows} rows of {width}", rule="format.md 4.7")
+    if kind.ragged and values % width:
+        raise CorruptError(f"{values} values are no whole items of {width}", rule="format.md 4.7")
 
 
 def check_entry(kind: ColumnType, entry: Any) -> None:
@@ -359,18 +335,9 @@ def check_entry(kind: ColumnType, entry: Any) -> None:
             hint="use a newer tokstore",
         )
     codec = int(entry["codec"])
-    if codec != kind.codec:
+    if codec not in kind.codecs:
         raise UnsupportedError(
             f"the column has codec {codec}, which this version does not know for its type",
             rule="registry.md 2",
             hint="use a newer tokstore",
         )
-
-
-def decoder_for(kind: ColumnType, content: bytes | None) -> BlockDecoder:
-    """Return the decoder of a column from the content of its object, or ``None`` where it has none."""
-    if isinstance(kind, Tokens):
-        return TokenDecoder(kind.vocab_size, None if content is None else RankTable.decode(content, kind.vocab_size))
-    if isinstance(kind, Text):
-        return TextDecoder(None if content is None else Dictionary(content))
-    return NumberDecoder(kind.dtype, kind.classes if isinstance(kind, Label) else None)

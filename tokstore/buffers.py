@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
+from tokstore.column_types import Category
 from tokstore.schema import Column
 
 __all__ = ["ColumnBuffer"]
@@ -52,7 +53,8 @@ class ColumnBuffer:
     def __init__(self, column: Column, room: int = _FIRST_ROWS) -> None:
         self.column = column
         kind = column.type
-        self._values = _Growing(kind.dtype, room)
+        # Categories wait as the strings that they are.
+        self._values = _Growing(np.dtype(object) if isinstance(kind, Category) else kind.dtype, room)
         self._lengths = _Growing(np.dtype(np.int64), _FIRST_ROWS) if kind.ragged else None
         self._valid = _Growing(np.dtype(bool), _FIRST_ROWS) if kind.optional else None
 
@@ -74,7 +76,8 @@ class ColumnBuffer:
             self._values.add(rows.values[low : low + int(chosen.sum())])
             self._lengths.add(chosen)
         else:
-            self._values.add(rows.values[start:stop])
+            width = self.column.type.width
+            self._values.add(rows.values[start * width : stop * width])
         if self._valid is not None:
             self._valid.add(np.ones(stop - start, bool) if rows.valid is None else rows.valid[start:stop])
 
@@ -82,4 +85,4 @@ class ColumnBuffer:
         """Return all rows held, without a copy."""
         lengths = None if self._lengths is None else self._lengths.view()
         valid = None if self._valid is None else self._valid.view()
-        return ColumnRows(self._values.view(), lengths, valid)
+        return ColumnRows(self._values.view(), lengths, valid, 1 if lengths is not None else self.column.type.width)

@@ -234,7 +234,7 @@ class ColumnEdits(Editable):
         sign: Callable[[Root, Root], Root | None] | None = None,
     ) -> None:
         """Write a column of some shards anew and commit it; see `_add` for the arguments."""
-        files = ColumnFiles(self.storage, column, threads=threads, load=self._current_table)
+        files = ColumnFiles(self.storage, column, threads=threads, load=self._current_object)
         before: Held = []
 
         def change(root: Root, version: Version) -> Root | None:

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from tokstore._version import __version__
-from tokstore.block import ColumnRows, range_of
+from tokstore.block import ColumnRows
 from tokstore.buffers import ColumnBuffer
-from tokstore.encoders import Encoders, LoadTable
+from tokstore.encoders import Encoders, LoadObject
 from tokstore.errors import CorruptError
 from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.objects import object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import ABSENT, FIRST_FILE, Placement, has_nan, keeps_ranges
+from tokstore.ranges import find_nans, range_of
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, file_path
 from tokstore.shard_writer import FileFacts, write_data_file
@@ -126,7 +127,7 @@ class ColumnFiles:
         column: Column,
         *,
         threads: int | None = None,
-        load: LoadTable | None = None,
+        load: LoadObject | None = None,
         target: int | None = None,
     ) -> None:
         self._storage, self._column, self._target = storage, column, target or FILE_BYTES
@@ -258,7 +259,7 @@ class ColumnFiles:
         if rows.valid is not None:
             missing = np.diff(np.concatenate([[0], np.cumsum(~rows.valid)])[edges])
         if has_nan(kind):
-            nans = np.diff(np.concatenate([[0], np.cumsum(np.isnan(rows.values))])[starts])
+            nans = np.diff(np.concatenate([[0], np.cumsum(find_nans(kind, rows.values))])[starts])
         return np.diff(starts), stored, missing, nans
 
 

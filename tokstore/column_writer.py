@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
@@ -14,18 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore import frames
-from tokstore.block import (
-    BlockTable,
-    ColumnRows,
-    encode_ranges,
-    first_rows,
-    pack_bits,
-    range_of,
-)
+from tokstore.block import BlockTable, ColumnRows, first_rows
 from tokstore.codecs.contract import EncodedBlock
-from tokstore.column_types import Text, Tokens
+from tokstore.column_types import ColumnType, Tokens
 from tokstore.format import (
     COLUMN_ENTRY,
+    FLAG_GROUPS,
     FLAG_OPTIONAL,
     FLAG_RAGGED,
     FLAG_RANGES,
@@ -34,6 +28,7 @@ from tokstore.format import (
 )
 from tokstore.objects import StoredObject
 from tokstore.packed import Ints, encode_packed
+from tokstore.ranges import encode_ranges, find_nans, pack_bits, range_of
 from tokstore.schema import Column
 from tokstore.wire import ROWS_BLOCK, TABLE_BLOCK, checksum, place_seed
 
@@ -41,7 +36,10 @@ __all__ = ["BlockEncoder", "ColumnFacts", "HashedSink", "NewColumn", "Sink", "Wr
 
 _ALIGNMENT = 8
 _SECTION_LEVEL = 9
-_RUN = 4  # blocks per task: enough that handing it over costs little
+_HANDED_BYTES = 256 << 10
+_MOST_AHEAD = 16
+_RAW_NUMBERS = frozenset({1, 2})
+_DIGESTED = 1 << 18
 
 
 class Sink(Protocol):
@@ -52,10 +50,21 @@ class Sink(Protocol):
 
 
 class BlockEncoder(Protocol):
-    """Encode blocks of one column. Thread-safe."""
+    """Encode blocks of one column. Thread-safe.
 
-    def encode(self, values: NDArray[Any]) -> EncodedBlock:
-        """Encode one block."""
+    Attributes:
+        codec: Number of the codec (registry.md 2).
+        run: Parts that `encode_run` should get at once.
+    """
+
+    @property
+    def codec(self) -> int: ...
+
+    @property
+    def run(self) -> int: ...
+
+    def encode_run(self, parts: Sequence[NDArray[Any]]) -> list[EncodedBlock]:
+        """Encode parts of the values, each of whole rows: one block for each part and dimension group."""
 
 
 @dataclass
@@ -63,6 +72,11 @@ class NewColumn:
     """One column of a file to be written: what it is, its rows, its encoder, and the object it needs.
 
     The object is asked for after the blocks are written, so that it can be compressed beside them.
+
+    Attributes:
+        bounds: Where parts of the values begin, from 0 to the end; a part is one block, or one of each group.
+        canonical: Returns the values that the digest is over, where those given are not the ones stored.
+        quality: What was measured of a codec with losses (format.md 4.9).
     """
 
     column: Column
@@ -70,6 +84,8 @@ class NewColumn:
     encoder: BlockEncoder
     needs: Callable[[], StoredObject] | None = None
     bounds: list[int] | None = None
+    canonical: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    quality: dict[int, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,20 +100,51 @@ class ColumnFacts:
 
 
 class HashedSink:
-    """A sink that counts and hashes what goes through."""
+    """A sink that counts and hashes what goes through, on a thread of its own: hashing takes about as long as quick
+    compression, and both let go of the interpreter.
+
+    Use it in a ``with`` block. What the thread raises (a full disk) comes out of a later call.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self._sink, self.offset, self._hash = sink, 0, hashlib.blake2b(digest_size=32)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tokstore-hash")
+        self._waiting: list[bytes | memoryview] = []
+        self._waiting_bytes = 0
+        self._ahead: deque[Future[None]] = deque()
+
+    def __enter__(self) -> HashedSink:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
 
     def write(self, data: bytes | memoryview) -> None:
+        self._waiting.append(data)
+        self._waiting_bytes += len(data)
+        self.offset += len(data)
+        if self._waiting_bytes >= _HANDED_BYTES:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Give what waits to the thread; wait for it where it is far behind, so that memory stays bounded."""
+        self._ahead.append(self._thread.submit(self._put, b"".join(self._waiting)))
+        self._waiting, self._waiting_bytes = [], 0
+        while len(self._ahead) > _MOST_AHEAD:
+            self._ahead.popleft().result()
+
+    def _put(self, data: bytes) -> None:
         self._sink.write(data)
         self._hash.update(data)
-        self.offset += len(data)
 
     def align(self, alignment: int) -> None:
         self.write(bytes(-self.offset % alignment))
 
     def digest(self) -> bytes:
+        """Return the digest of everything written, once it is with the sink."""
+        self._hand_over()
+        while self._ahead:
+            self._ahead.popleft().result()
         return self._hash.digest()
 
 
@@ -121,10 +168,11 @@ def write_column(
 ) -> WrittenColumn:
     """Write the blocks of one column and make its table, rows section and entry."""
     kind, rows, column_id = new.column.type, new.rows, new.column.column_id
-    values_digest = pool.submit(_digest_values, rows)
+    values_digest = pool.submit(_digest_values, new)
     offsets, stored, forms, checksums = [], [], [], []
+    codec, groups = new.encoder.codec, len(kind.groups)
     for block, encoded in enumerate(_encode_ahead(pool, new.encoder, rows.values, bounds)):
-        out.align(encoded.alignment if not isinstance(kind, Text) else _ALIGNMENT)
+        out.align(encoded.alignment if codec in _RAW_NUMBERS else _ALIGNMENT)
         offsets.append(out.offset)
         stored.append(len(encoded.data))
         forms.append(encoded.form)
@@ -132,33 +180,31 @@ def write_column(
         out.write(encoded.data)
         if progress is not None and isinstance(kind, Tokens):
             progress(bounds[block + 1] - bounds[block])
-    starts = first_rows(bounds, rows.lengths)
+    starts = first_rows(bounds, rows.lengths, kind.width)
     missing = nans = None
     if kind.optional:
-        missing = _count_missing(rows, bounds, starts)
-    if kind.dtype.kind == "f":
-        nan_ends = np.concatenate([[0], np.cumsum(np.isnan(rows.values))])
-        nans = np.diff(nan_ends[np.asarray(bounds)])
-    ranged = not kind.ragged
-    ranges = [_block_range(rows, a, b) for a, b in pairwise(bounds)] if ranged else []
+        missing = np.repeat(_count_missing(rows, bounds), groups)
+    if kind.has_nan:
+        nans = _count_nans(kind, rows, bounds)
+    ranges = [_block_range(rows, a, b) for a, b in pairwise(bounds)] if kind.ranged else []
     table = BlockTable.encode(
         np.asarray(offsets, np.int64),
         np.asarray(stored, np.int64),
-        bounds,
-        starts,
+        _values_of_blocks(kind, bounds),
+        np.repeat(starts, groups),
         np.asarray(forms, np.int64),
         checksums,
         missing,
         nans,
-        encode_ranges(ranges, kind.dtype) if ranged else b"",
+        encode_ranges(ranges, kind.dtype) if kind.ranged else b"",
     )
     entry = np.zeros((), COLUMN_ENTRY)
-    flags = FLAG_RAGGED * kind.ragged | FLAG_OPTIONAL * kind.optional | FLAG_RANGES * ranged
+    flags = FLAG_RAGGED * kind.ragged | FLAG_OPTIONAL * kind.optional | FLAG_RANGES * kind.ranged
     stored_table, table_zstd = _section(table)
     section = _rows_content(rows)
     stored_rows, rows_zstd = _section(section)
-    flags |= FLAG_TABLE_ZSTD * table_zstd | FLAG_ROWS_ZSTD * rows_zstd
-    entry["column_id"], entry["type"], entry["codec"], entry["flags"] = column_id, kind.number, kind.codec, flags
+    flags |= FLAG_TABLE_ZSTD * table_zstd | FLAG_ROWS_ZSTD * rows_zstd | FLAG_GROUPS * (groups > 1)
+    entry["column_id"], entry["type"], entry["codec"], entry["flags"] = column_id, kind.number, codec, flags
     entry["rows"], entry["values"], entry["blocks"] = rows.rows, len(rows.values), len(offsets)
     entry["table_bytes"], entry["table_content_bytes"] = len(stored_table), len(table)
     entry["table_checksum"] = checksum(stored_table, place_seed(file_id, column_id, TABLE_BLOCK))
@@ -184,12 +230,12 @@ def _encode_ahead(
     """Encode blocks on threads, a few runs ahead, and yield them in order."""
 
     def run(first: int) -> list[EncodedBlock]:
-        last = min(first + _RUN, len(bounds) - 1)
-        return [encoder.encode(values[bounds[b] : bounds[b + 1]]) for b in range(first, last)]
+        last = min(first + encoder.run, len(bounds) - 1)
+        return encoder.encode_run([values[bounds[b] : bounds[b + 1]] for b in range(first, last)])
 
     ahead: deque[Future[list[EncodedBlock]]] = deque()
     most = 2 * getattr(pool, "_max_workers", 2) + 2
-    for first in range(0, len(bounds) - 1, _RUN):
+    for first in range(0, len(bounds) - 1, encoder.run):
         ahead.append(pool.submit(run, first))
         if len(ahead) >= most:
             yield from ahead.popleft().result()
@@ -197,10 +243,16 @@ def _encode_ahead(
         yield from ahead.popleft().result()
 
 
-def _digest_values(rows: ColumnRows) -> bytes:
+def _digest_values(new: NewColumn) -> bytes:
     """Return the values digest of a column (format.md 10)."""
-    made = hashlib.blake2b(digest_size=32)
-    made.update(np.ascontiguousarray(rows.values).view(np.uint8).data)
+    made, rows = hashlib.blake2b(digest_size=32), new.rows
+    if new.canonical is None:
+        made.update(np.ascontiguousarray(rows.values).view(np.uint8).data)
+    else:
+        step = max(rows.width, _DIGESTED // rows.width * rows.width)
+        for start in range(0, len(rows.values), step):
+            stored = new.canonical(rows.values[start : start + step])
+            made.update(np.ascontiguousarray(stored).view(np.uint8).data)
     if rows.lengths is not None:
         made.update(rows.lengths.astype("<u8").tobytes())
     if rows.valid is not None:
@@ -208,17 +260,39 @@ def _digest_values(rows: ColumnRows) -> bytes:
     return made.digest()
 
 
-def _count_missing(rows: ColumnRows, bounds: list[int], starts: Ints) -> Ints:
-    """Return how many missing rows begin in each block."""
+def _steps(edges: Sequence[int] | Ints) -> Ints:
+    """Return the differences of ascending numbers, along the first axis."""
+    array = np.asarray(edges, np.int64)
+    return array[1:] - array[:-1]
+
+
+def _values_of_blocks(kind: ColumnType, bounds: list[int]) -> Ints:
+    """Return how many values each block has: those of its part, or of its group in the part."""
+    values = _steps(bounds)
+    if len(kind.groups) == 1:
+        return values
+    return ((values // kind.width)[:, None] * _steps((0, *kind.groups))).reshape(-1)
+
+
+def _count_nans(kind: ColumnType, rows: ColumnRows, bounds: list[int]) -> Ints:
+    """Return the NaN values of each block."""
+    is_nan = find_nans(kind, rows.values)
+    if len(kind.groups) == 1:
+        ends = np.concatenate([[0], np.cumsum(is_nan)])
+        return _steps(ends[np.asarray(bounds)])
+    by_group = np.add.reduceat(is_nan.reshape(-1, kind.width), (0, *kind.groups[:-1]), axis=1, dtype=np.int64)
+    ends = np.concatenate([np.zeros((1, len(kind.groups)), np.int64), np.cumsum(by_group, axis=0)])
+    return _steps(ends[np.asarray(bounds) // kind.width]).reshape(-1)
+
+
+def _count_missing(rows: ColumnRows, bounds: list[int]) -> Ints:
+    """Return how many missing rows begin in each part."""
     blocks = len(bounds) - 1
     if rows.valid is None or not blocks:
         return np.zeros(blocks, np.int64)
     missing = np.flatnonzero(~rows.valid)
-    if rows.lengths is None:
-        at = np.searchsorted(np.asarray(bounds[1:]), missing, side="right")
-    else:
-        begin = (np.cumsum(rows.lengths) - rows.lengths)[missing]
-        at = np.searchsorted(np.asarray(bounds[1:]), begin, side="right")
+    begin = missing * rows.width if rows.lengths is None else (np.cumsum(rows.lengths) - rows.lengths)[missing]
+    at = np.searchsorted(np.asarray(bounds[1:]), begin, side="right")
     return np.bincount(np.minimum(at, blocks - 1), minlength=blocks).astype(np.int64)
 
 

@@ -221,11 +221,14 @@ def _runs_of(version: Version, live: Sequence[ShardRows]) -> tuple[Ints, Ints]:
 
 def _chunks(version: Version, first: int, stop: int) -> Iterator[tuple[int, int]]:
     """Yield runs of positions whose rows are read at once, bounded in rows and in values."""
-    ragged = [column for column in version.root.schema.columns if column.type.ragged]
+    columns = version.root.schema.columns
+    ragged = [column for column in columns if column.type.ragged]
+    fixed = sum(column.type.width for column in columns if column.type.shape and not column.type.ragged)
     for low in range(first, stop, _CHUNK_ROWS):
         high = min(low + _CHUNK_ROWS, stop)
         groups = version.locate(np.arange(low, high))
-        ends = np.cumsum(sum((read_lengths(version, one, groups) for one in ragged), np.zeros(high - low, np.int64)))
+        each = np.full(high - low, fixed, np.int64)
+        ends = np.cumsum(sum((read_lengths(version, one, groups) for one in ragged), each))
         at = 0
         while at < len(ends):
             done = int(ends[at - 1]) if at else 0

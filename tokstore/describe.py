@@ -15,11 +15,14 @@ from tokstore.version import Version
 
 __all__ = ["deleted_text", "describe_version", "version_html", "version_text"]
 
-_CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text"}
+_CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text", 4: "codes", 5: "vectors", 6: "bits"}
 _FORM_NAMES = {
     1: {0: "ids u16", 1: "ids u32", 2: "ranks u16", 3: "ranks LEB128", 4: "ranks u24"},
-    2: {0: "values", 1: "planes"},
-    3: {0: "UTF-8"},
+    2: {0: "values", 1: "planes", 2: "turned planes", 3: "packed", 4: "steps", 5: "planes apart", 6: "turned apart"},
+    3: {0: "bytes"},
+    4: {0: "values", 1: "rANS", 2: "bits"},
+    5: {0: "planes", 1: "rANS"},
+    6: {0: "bits", 1: "runs"},
 }
 COMPACT_SHARE = 0.2
 """Share of deleted samples above which a store should be compacted."""
@@ -92,7 +95,7 @@ def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> 
     totals = version.root.columns.get(column.column_id)
     kind = column.type
     made: dict[str, Any] = {"id": column.column_id, "name": column.name, "type": repr(kind), "level": column.level}
-    made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codec]
+    made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codecs[0]]
     if totals is not None:
         low, high = totals.span or (None, None)
         made |= {
@@ -152,9 +155,26 @@ def _details(version: Version) -> dict[int, dict[str, Any]]:
                 if ref is not None and ((one, ref.digest) not in objects or ref.offset is not None):
                     objects.add((one, ref.digest))
                     detail["object_bytes"] += ref.stored_bytes
+                if one in file.qualities:
+                    detail["quality"] = _joined_quality(detail.get("quality"), file.qualities[one])
                 if not isinstance(columns[one].type, UnknownType) and not entry["features"][2]:
                     _count_forms(detail["forms"], int(entry["codec"]), file.table(one, columns[one].type).forms)
     return found
+
+
+def _joined_quality(before: dict[str, Any] | None, measured: dict[int, Any]) -> dict[str, Any]:
+    """Add what was measured of a codec with losses in one more file, weighted by the rows it was measured on."""
+    rows = max(1, measured[4])
+    if before is None:
+        return {"rms": measured[1], "max": measured[2], "recall10": measured.get(3), "rows": rows}
+    total = before["rows"] + rows
+    recalls = (before["recall10"], measured.get(3))
+    return {
+        "rms": float(np.sqrt((before["rms"] ** 2 * before["rows"] + measured[1] ** 2 * rows) / total)),
+        "max": max(before["max"], measured[2]),
+        "recall10": None if None in recalls else (recalls[0] * before["rows"] + recalls[1] * rows) / total,
+        "rows": total,
+    }
 
 
 def _count_forms(counts: dict[str, int], codec: int, forms: Any) -> None:

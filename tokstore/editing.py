@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tokstore.codecs.ranked import RankTable
-from tokstore.column_types import Tokens
-from tokstore.errors import MissingFileError, NotAStoreError, UnsupportedError
+from tokstore.column_types import UnknownType
+from tokstore.errors import CorruptError, MissingFileError, NotAStoreError, UnsupportedError
 from tokstore.manifest import commit, newest_root
-from tokstore.objects import RANK_TABLE, StoredObject, decode_object, object_path
+from tokstore.objects import StoredObject, decode_object, object_kinds, object_path
 from tokstore.root import Root
+from tokstore.saved_views import SavedViews
 from tokstore.schema import Column
 from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
-from tokstore.view import View
 from tokstore.writer import Progress
 
 __all__ = ["Editable", "counted"]
 
 
-class Editable(View):
+class Editable(SavedViews):
     """All samples of one version of a store, and the newest version to change. `Store` is what users see.
 
     Args:
@@ -36,19 +35,9 @@ class Editable(View):
         self._pinned, self._file_name = pinned, file_name
 
     @property
-    def path(self) -> str:
-        """Where the store is."""
-        return self._version.storage.describe(self._file_name or "")
-
-    @property
     def storage(self) -> Storage:
         """Where its bytes are; it counts round trips and bytes."""
         return self._version.storage
-
-    @property
-    def version(self) -> int:
-        """Number of the version."""
-        return self._version.root.version
 
     def _follow(self, root: Root | None) -> None:
         """Move on to a newer version."""
@@ -93,15 +82,18 @@ class Editable(View):
             made = commit(self.storage, draft, newest_root(self.storage))
         self._follow(made)
 
-    def _current_table(self, column: Column) -> tuple[RankTable, StoredObject] | None:
-        """Return the rank table of a column that new shards may share."""
+    def _current_object(self, column: Column) -> tuple[bytes, StoredObject] | None:
+        """Return the object of a column that new shards may share: its content, and how it is stored."""
         named = self._version.root.current_objects.get(column.column_id)
-        if named is None or not isinstance(column.type, Tokens):
+        if named is None or isinstance(column.type, UnknownType):
             return None
         (data,) = self.storage.read_ranges([(object_path(named[0]), 0, None)])
         raw = bytes(data) if data is not None else b""
-        content = decode_object(raw, *named, RANK_TABLE)
-        return RankTable.decode(content, column.type.vocab_size), StoredObject(raw, named[0], RANK_TABLE, len(content))
+        content = decode_object(raw, *named)
+        number = int.from_bytes(raw[4:6], "little")
+        if number not in object_kinds(column.type):
+            raise CorruptError(f"the current object of a column is of kind {number}", rule="format.md 8.1")
+        return content, StoredObject(raw, named[0], number, len(content))
 
 
 def counted(progress: Callable[[Progress], None] | None, total: int, what: str) -> Callable[[int], None]:

@@ -40,6 +40,7 @@ VERSION = (1, 0)
 VERSION_TEXT = "1.0"
 DATA_MAGIC, TAIL_MAGIC, ROOT_MAGIC = b"TOKSDATA", b"TOKSTAIL", b"TOKSROOT"
 PAGE_MAGIC, PLAN_MAGIC, DELETIONS_MAGIC, PART_MAGIC = b"TOKSPAGE", b"TOKSPLAN", b"TOKSDELS", b"TOKSPART"
+VIEW_MAGIC = b"TOKSVIEW"
 OBJECT_MAGIC = b"TOKO"
 HEADER_BYTES = FOOTER_BYTES = 64
 
@@ -60,10 +61,13 @@ MAX_PAGE_BYTES = 512 << 10
 MAX_ROOT_BYTES = 65_536
 MAX_METADATA_BYTES = 16 << 10
 MAX_PART_BYTES = 64 << 20
+MAX_VIEW_BYTES = 1 << 30
 MAX_SAMPLE_ID = 1 << 53
 SPAN_VALUES = 1 << 18
 
-FLAG_RAGGED, FLAG_OPTIONAL, FLAG_OBJECT, FLAG_RANGES, FLAG_TABLE_ZSTD, FLAG_ROWS_ZSTD = (1 << i for i in range(6))
+FLAG_RAGGED, FLAG_OPTIONAL, FLAG_OBJECT, FLAG_RANGES, FLAG_TABLE_ZSTD, FLAG_ROWS_ZSTD, FLAG_GROUPS = (
+    1 << i for i in range(7)
+)
 EMBEDDED = 1
 PAGE_INLINE, PLAN_INLINE, HAS_DELETIONS = 1, 2, 4
 NO_DIGEST = bytes(32)
@@ -324,20 +328,20 @@ def records_from(data: bytes | memoryview, kind: np.dtype[Any], count: int, offs
     return found
 
 
-def wrap(magic: bytes, content: bytes) -> bytes:
-    """Wrap a page, plan, deletion or part, compressed where that is smaller (format.md 8.3)."""
-    packed = frames.compress(content, 9)
+def wrap(magic: bytes, content: bytes, level: int = 9) -> bytes:
+    """Wrap a page, plan, deletion, part or view, compressed where that is smaller (format.md 8.3)."""
+    packed = frames.compress(content, level)
     zstd = len(packed) < len(content)
     return _WRAP.pack(magic, *VERSION, int(zstd), bytes(3), len(content)) + (packed if zstd else content)
 
 
-def unwrap(magic: bytes, data: bytes | memoryview) -> bytes:
-    """Return what `wrap` was given, checked."""
+def unwrap(magic: bytes, data: bytes | memoryview, most: int = MAX_PART_BYTES) -> bytes:
+    """Return what `wrap` was given, checked; `most` bytes of it."""
     found, major, minor, encoding, reserved, content_bytes = unpack(_WRAP, data)
     if found != magic:
         raise CorruptError(f"magic is {bytes(found)!r}, not {magic!r}", offset=0, rule="format.md 8.3")
     check_version(major, minor, "this part of a manifest")
-    if encoding > 1 or any(reserved) or content_bytes > MAX_PART_BYTES:
+    if encoding > 1 or any(reserved) or content_bytes > most:
         raise CorruptError(f"encoding {encoding}, {content_bytes} bytes of content", offset=12, rule="format.md 8.3")
     body = memoryview(data)[_WRAP.size :]
     if encoding:

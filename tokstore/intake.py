@@ -6,19 +6,32 @@ and the first row that is wrong; they never show its content.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.column_types import Label, Score, Text, Tokens
+from tokstore.column_types import (
+    Array,
+    Bytes,
+    Category,
+    Codes,
+    Label,
+    Mask,
+    Score,
+    SoftLabel,
+    Text,
+    Tokens,
+    Vector,
+)
 from tokstore.errors import UnsupportedError
+from tokstore.intake_arrays import describe_given, is_sequence, split_missing, take_in_array, take_in_soft
 from tokstore.ragged import Ragged
-from tokstore.schema import Column
+from tokstore.schema import Column, Schema
 
-__all__ = ["missing_rows", "take_in"]
+__all__ = ["check_masks", "missing_rows", "take_in"]
 
 
 def take_in(column: Column, given: Any) -> ColumnRows:
@@ -36,10 +49,18 @@ def take_in(column: Column, given: Any) -> ColumnRows:
     kind, name = column.type, column.name
     if isinstance(kind, Tokens):
         return _tokens(kind, name, given)
-    if isinstance(kind, Text):
-        return _text(kind, name, given)
+    if isinstance(kind, (Text, Bytes)):
+        return _strings(kind, name, given)
+    if isinstance(kind, Category):
+        return _categories(kind, name, given)
+    if isinstance(kind, SoftLabel):
+        return take_in_soft(kind, name, given)
+    if isinstance(kind, (Codes, Vector, Mask)) or kind.shape:
+        return take_in_array(kind, name, given)
     if isinstance(kind, (Score, Label)):
         return _numbers(kind, name, given)
+    if isinstance(kind, Array):
+        return take_in_array(kind, name, given)
     raise UnsupportedError(f"column {name!r} has a type that this version cannot write", hint="use a newer tokstore")
 
 
@@ -47,23 +68,34 @@ def missing_rows(column: Column, rows: int) -> ColumnRows:
     """Return rows that are all missing, for an optional column that was not given."""
     kind = column.type
     lengths = np.zeros(rows, np.int64) if kind.ragged else None
-    return ColumnRows(np.zeros(0 if kind.ragged else rows, kind.dtype), lengths, np.zeros(rows, bool))
+    if isinstance(kind, Category):
+        return ColumnRows(np.full(rows, "", object), None, np.zeros(rows, bool))
+    values = np.zeros(0 if kind.ragged else rows * kind.width, kind.dtype)
+    return ColumnRows(values, lengths, np.zeros(rows, bool), 1 if kind.ragged else kind.width)
 
 
-def _is_sequence(given: Any) -> bool:
-    """Tell whether something has items that are samples."""
-    return isinstance(given, (Sequence, np.ndarray)) and not isinstance(given, (str, bytes))
+def check_masks(schema: Schema, rows: Mapping[int, ColumnRows]) -> None:
+    """Refuse masks that are not as long as what they mask.
 
-
-def _split_missing(name: str, optional: bool, given: Sequence[Any]) -> tuple[list[Any], NDArray[np.bool_] | None]:
-    """Return the items and which of them are there."""
-    items = list(given)
-    valid = np.fromiter((item is not None for item in items), bool, len(items))
-    if not optional:
-        if not valid.all():
-            raise ValueError(f"column {name!r}: row {int(valid.argmin())} is missing, but the column is not optional")
-        return items, None
-    return items, valid
+    Args:
+        schema: The columns.
+        rows: What was taken in of them, by column id.
+    """
+    for column in schema.columns:
+        if not isinstance(column.type, Mask) or column.type.of is None or column.type.of not in schema:
+            continue
+        mask, of = rows.get(column.column_id), rows.get(schema.column(column.type.of).column_id)
+        if mask is None or of is None or mask.lengths is None or of.lengths is None:
+            continue
+        wrong = mask.lengths != of.lengths
+        if mask.valid is not None:
+            wrong &= mask.valid
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"column {column.name!r}: row {row} has {int(mask.lengths[row])} bits for "
+                f"{int(of.lengths[row])} values of {column.type.of!r}"
+            )
 
 
 def _tokens(kind: Tokens, name: str, given: Any) -> ColumnRows:
@@ -75,8 +107,8 @@ def _tokens(kind: Tokens, name: str, given: Any) -> ColumnRows:
     elif isinstance(given, np.ndarray) and given.ndim == 2:
         values, lengths = given.reshape(-1), np.full(given.shape[0], given.shape[1], np.int64)
         valid = np.ones(len(lengths), bool) if kind.optional else None
-    elif _is_sequence(given) and not (isinstance(given, np.ndarray) and given.dtype != object):
-        items, valid = _split_missing(name, kind.optional, given)
+    elif is_sequence(given) and not (isinstance(given, np.ndarray) and given.dtype != object):
+        items, valid = split_missing(name, kind.optional, given)
         rows = [() if item is None else item for item in items]
         for i, row in enumerate(rows):
             if isinstance(row, (str, bytes)) or not hasattr(row, "__len__"):
@@ -86,7 +118,7 @@ def _tokens(kind: Tokens, name: str, given: Any) -> ColumnRows:
     else:
         raise TypeError(
             f"column {name!r} takes a Ragged, a 2-d array or a list of id sequences, one per sample, "
-            f"not {_describe(given)}"
+            f"not {describe_given(given)}"
         )
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise TypeError(f"column {name!r}: token ids are integers, not {values.dtype} of {values.ndim} dimensions")
@@ -101,27 +133,47 @@ def _tokens(kind: Tokens, name: str, given: Any) -> ColumnRows:
     return ColumnRows(values.astype(kind.dtype, copy=False), lengths, valid)
 
 
-def _text(kind: Text, name: str, given: Any) -> ColumnRows:
-    """Take in strings."""
-    if not _is_sequence(given):
-        raise TypeError(f"column {name!r} takes a list of strings, one per sample, not {_describe(given)}")
-    items, valid = _split_missing(name, kind.optional, given)
+def _strings(kind: Text | Bytes, name: str, given: Any) -> ColumnRows:
+    """Take in strings, or bytes."""
+    wanted, what = (str, "strings") if isinstance(kind, Text) else (bytes, "bytes")
+    if not is_sequence(given):
+        raise TypeError(f"column {name!r} takes a list of {what}, one per sample, not {describe_given(given)}")
+    items, valid = split_missing(name, kind.optional, given)
     coded = []
     for i, item in enumerate(items):
-        if item is not None and not isinstance(item, str):
-            raise TypeError(f"column {name!r}: row {i} is {type(item).__name__}, not str")
+        if item is not None and not isinstance(item, wanted):
+            raise TypeError(f"column {name!r}: row {i} is {type(item).__name__}, not {wanted.__name__}")
         try:
-            coded.append(b"" if item is None else item.encode())
+            coded.append(b"" if item is None else item if isinstance(item, bytes) else item.encode())
         except UnicodeEncodeError as error:
             raise ValueError(f"column {name!r}: row {i} has a lone surrogate, which UTF-8 cannot hold") from error
     lengths = np.fromiter((len(one) for one in coded), np.int64, len(coded))
     return ColumnRows(np.frombuffer(b"".join(coded), np.uint8), lengths, valid)
 
 
+def _categories(kind: Category, name: str, given: Any) -> ColumnRows:
+    """Take in strings of which there are few; they become numbers when their shard is written."""
+    if not is_sequence(given):
+        raise TypeError(f"column {name!r} takes a list of strings, one per sample, not {describe_given(given)}")
+    items, valid = split_missing(name, kind.optional, given.tolist() if isinstance(given, np.ndarray) else given)
+    for i, item in enumerate(items):
+        if item is not None and not isinstance(item, str):
+            raise TypeError(f"column {name!r}: row {i} is {type(item).__name__}, not str")
+    try:
+        "".join(dict.fromkeys(item for item in items if item is not None)).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"column {name!r} has a lone surrogate, which UTF-8 cannot hold") from error
+    values = np.empty(len(items), object)
+    values[:] = ["" if item is None else item for item in items]
+    return ColumnRows(values, None, valid)
+
+
 def _numbers(kind: Score | Label, name: str, given: Any) -> ColumnRows:
     """Take in one number per sample."""
-    if not _is_sequence(given):
-        raise TypeError(f"column {name!r} takes an array or list with one number per sample, not {_describe(given)}")
+    if not is_sequence(given):
+        raise TypeError(
+            f"column {name!r} takes an array or list with one number per sample, not {describe_given(given)}"
+        )
     valid: NDArray[np.bool_] | None = None
     if isinstance(given, np.ma.MaskedArray):
         valid = ~np.ma.getmaskarray(given)
@@ -129,7 +181,7 @@ def _numbers(kind: Score | Label, name: str, given: Any) -> ColumnRows:
     elif isinstance(given, np.ndarray) and given.dtype != object:
         array = given
     else:
-        items, valid = _split_missing(name, kind.optional, given)
+        items, valid = split_missing(name, kind.optional, given)
         array = np.asarray([0 if item is None else item for item in items])
     if array.ndim != 1:
         raise TypeError(f"column {name!r} has one number per sample, not an array of shape {array.shape}")
@@ -152,6 +204,9 @@ def _scores(kind: Score, name: str, array: NDArray[Any]) -> NDArray[Any]:
     if not kind.optional and array.dtype.kind == "f" and np.isnan(array).any():
         row = int(np.isnan(array).argmax())
         raise ValueError(f"column {name!r}: row {row} is NaN, which only an optional score may be")
+    if kind.max_error is not None and np.isinf(array).any():
+        row = int(np.isinf(array).argmax())
+        raise ValueError(f"column {name!r}: row {row} is infinite, which a score with max_error= may not be")
     with np.errstate(over="ignore"):
         values = array.astype(kind.dtype, copy=False)
     lost = np.isinf(values) & ~np.isinf(array) if array.dtype.kind == "f" else np.isinf(values)
@@ -169,10 +224,3 @@ def _labels(kind: Label, name: str, array: NDArray[Any]) -> NDArray[Any]:
         row = int(np.argmax((array < low) | (array > high)))
         raise ValueError(f"column {name!r}: row {row} has a label outside {low} to {high}")
     return array.astype(kind.dtype, copy=False)
-
-
-def _describe(given: Any) -> str:
-    """Name the type of what was given, with shape and dtype of an array."""
-    if isinstance(given, np.ndarray):
-        return f"an array of {given.dtype} and shape {given.shape}"
-    return type(given).__name__

@@ -9,25 +9,29 @@ import struct
 from dataclasses import dataclass
 
 from tokstore import frames
-from tokstore.column_types import ColumnType, Text, Tokens
+from tokstore.column_types import Category, ColumnType
 from tokstore.errors import CorruptError, UnsupportedError
 from tokstore.format import MAX_OBJECT_BYTES, OBJECT_MAGIC, check_stored
 from tokstore.wire import digest, unpack
 
 __all__ = [
     "ATTACHMENT",
+    "CATEGORIES",
+    "CODE_MODEL",
     "DICTIONARY",
     "RANK_TABLE",
+    "VECTOR_MODEL",
     "StoredObject",
     "check_object_kind",
     "decode_object",
     "encode_object",
+    "object_kinds",
     "object_path",
 ]
 
-ATTACHMENT, RANK_TABLE, DICTIONARY = 1, 2, 3
-_KNOWN = frozenset({ATTACHMENT, RANK_TABLE, DICTIONARY})
-_KIND_OF_CODEC = {Tokens.codec: RANK_TABLE, Text.codec: DICTIONARY}
+ATTACHMENT, RANK_TABLE, DICTIONARY, VECTOR_MODEL, CODE_MODEL, CATEGORIES = range(1, 7)
+_KNOWN = frozenset(range(1, 7))
+_KIND_OF_CODEC = {1: RANK_TABLE, 3: DICTIONARY, 4: CODE_MODEL, 5: VECTOR_MODEL}
 _HEADER = struct.Struct("<4sHBBQ")
 _LEVEL = 19
 _LEVEL_LARGE = 9
@@ -93,13 +97,20 @@ def decode_object(
     return bytes(body)
 
 
-def check_object_kind(kind: ColumnType, number: int) -> None:
-    """Refuse an object that is not of the kind that the codec of a column takes (codecs.md 2.1, 3, 4)."""
+def object_kinds(kind: ColumnType) -> frozenset[int]:
+    """Return the kinds of objects that a column of a type may have, by codec."""
+    if isinstance(kind, Category):
+        return frozenset({CATEGORIES})
+    return frozenset(_KIND_OF_CODEC[codec] for codec in kind.codecs if codec in _KIND_OF_CODEC)
+
+
+def check_object_kind(kind: ColumnType, codec: int, number: int) -> None:
+    """Refuse an object that is not of the kind that a column takes (registry.md 4)."""
     if number not in _KNOWN:
         raise UnsupportedError(
             f"the column has an object of kind {number}, which this version does not know",
             rule="registry.md 4",
             hint="use a newer tokstore",
         )
-    if number != _KIND_OF_CODEC.get(kind.codec):
-        raise CorruptError(f"a column of codec {kind.codec} has an object of kind {number}", rule="format.md 4.8")
+    if number != (CATEGORIES if isinstance(kind, Category) else _KIND_OF_CODEC.get(codec)):
+        raise CorruptError(f"a column of codec {codec} has an object of kind {number}", rule="format.md 4.8")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tokstore.block import decode_ranges, encode_ranges
-from tokstore.column_types import ColumnType, Text, UnknownType
+from tokstore.column_types import Category, ColumnType, UnknownType
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints, PackedReader, encode_packed
+from tokstore.ranges import decode_ranges, encode_ranges
 from tokstore.wire import fields
 
 __all__ = [
@@ -117,7 +117,7 @@ def encode_placement(p: Placement, kind: ColumnType | None) -> dict[int, object]
 
 def has_nan(kind: ColumnType) -> bool:
     """Tell whether values of a type can be NaN, which is counted then; of unknown types nobody can tell."""
-    return not isinstance(kind, UnknownType) and kind.dtype.kind == "f"
+    return not isinstance(kind, UnknownType) and kind.has_nan
 
 
 def keeps_ranges(kind: ColumnType) -> bool:
@@ -127,7 +127,7 @@ def keeps_ranges(kind: ColumnType) -> bool:
 
 def _has_ranges(kind: ColumnType | None) -> bool:
     """Tell whether ranges of a type are kept here; those of unknown types are dropped, which the format allows."""
-    return kind is not None and not isinstance(kind, (UnknownType, Text))
+    return kind is not None and not isinstance(kind, UnknownType) and kind.ranged
 
 
 def decode_placement(given: Any, samples: Ints, files: int, kind: ColumnType | None) -> Placement:
@@ -180,10 +180,10 @@ def _check_placement(p: Placement, samples: Ints, kind: ColumnType, is_known: bo
     if not is_known:
         return
     count = int(np.count_nonzero(constant))
-    if (kind.ragged and count) or len(p.constants or b"") != count * kind.dtype.itemsize:
+    if (count and (kind.shape or isinstance(kind, Category))) or len(p.constants or b"") != count * kind.dtype.itemsize:
         raise CorruptError("the constants of a column are not one value for each constant shard", rule=_RULE)
-    if not kind.ragged and (p.values != np.where(absent, 0, samples)).any():
-        raise CorruptError("a column of one value has other values than samples", rule=_RULE)
+    if not kind.ragged and (p.values != np.where(absent, 0, samples * kind.width)).any():
+        raise CorruptError("a column of fixed shape has other values than samples", rule=_RULE)
 
 
 def join_placements(

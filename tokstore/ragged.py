@@ -126,7 +126,7 @@ class Ragged:
     def pad(self, value: Any) -> NDArray[Any]:
         """Return a rectangular array, as wide as the longest row, filled up with `value`."""
         width = int(self.lengths.max()) if len(self) else 0
-        out = np.full((len(self), width), value, self.values.dtype)
+        out = np.full((len(self), width, *self.values.shape[1:]), value, self.values.dtype)
         out[np.arange(width) < self.lengths[:, None]] = self.values
         return out
 

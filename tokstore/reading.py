@@ -6,9 +6,9 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -16,47 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import BlockTable, ColumnRows
-from tokstore.codecs.contract import BlockDecoder
-from tokstore.column_types import Tokens
+from tokstore.block import ColumnRows
+from tokstore.column_types import Codes, Vector
+from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
+from tokstore.pieces import Piece, row_intervals
 from tokstore.ragged import ragged_index
 from tokstore.schema import Column
-from tokstore.shard import DataFile
 from tokstore.storage import Range
+from tokstore.vector_reading import VectorReading
 from tokstore.version import ShardRows, Version
 
-__all__ = ["block_edges", "read_lengths", "read_rows", "result_dtype"]
+__all__ = ["block_edges", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
-_RUN = 32  # blocks decoded together: about half a million tokens, so that threads seldom wait for each other
-
-
-def result_dtype(column: Column) -> np.dtype[Any]:
-    """Return the dtype that values of a column are decoded to: int32 for tokens, int64 above 2**31 ids."""
-    kind = column.type
-    if isinstance(kind, Tokens):
-        return np.dtype(np.int32 if kind.vocab_size <= 1 << 31 else np.int64)
-    return kind.dtype
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """The rows of one shard that are wanted of one column.
-
-    Attributes:
-        v0, v1: First value of every row in the file, and the end of its last one.
-        out: Where the first value of every row goes.
-    """
-
-    file: DataFile
-    column: Column
-    table: BlockTable
-    decoder: BlockDecoder
-    v0: Ints
-    v1: Ints
-    out: Ints
-    target: NDArray[Any]
 
 
 @dataclass(slots=True)
@@ -64,14 +37,14 @@ class _Job:
     """One block that has to be decoded for a piece.
 
     Attributes:
-        block: Its number.
+        block: Its number in the column.
         rows: First row of the piece that it touches, and the end of the rows.
         start, end: Its values in the file.
         out: Where its first value would go in the result if all of it were wanted.
         whole: Whether all of it is wanted, in one run.
     """
 
-    piece: _Piece
+    piece: Piece
     block: int
     offset: int
     nbytes: int
@@ -89,6 +62,7 @@ def read_rows(
     *,
     start: int = 0,
     stop: int | None = None,
+    dims: int | None = None,
     pool: Executor | None = None,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
@@ -99,69 +73,49 @@ def read_rows(
         groups: Ascending rows, shard by shard, as `Version.locate` gives them.
         start: First value of every row that is wanted, for ragged columns.
         stop: End of the values of every row that are wanted; ``None`` for all.
+        dims: Of vectors, only so many of the first dimensions.
         pool: Threads to decode on; without it the caller's thread decodes.
     """
     version.open_files([(group.page, group.shard) for group in groups], columns)
-    result, jobs = {}, []
+    result: dict[str, ColumnRows] = {}
+    jobs, vectors = [], []
     for column in columns:
-        rows, pieces = _plan_column(version, column, groups, start, stop)
-        result[column.name] = rows
+        if isinstance(column.type, Vector):
+            reading = VectorReading(version, column, groups, dims)
+            vectors.append(reading)
+            pieces = reading.pieces
+        else:
+            result[column.name], pieces = _plan_column(version, column, groups, start, stop)
         jobs += [job for piece in pieces for job in _jobs(piece)]
     _run(version, jobs, pool)
-    return result
+    return result | {reading.column.name: reading.finish() for reading in vectors}
 
 
 def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
     """Return the values per row of a ragged column without decoding any."""
     version.open_files([(group.page, group.shard) for group in groups], [column])
-    parts = [_intervals(version, column, group, 0, None)[:2] for group in groups]
+    parts = [row_intervals(version, column, group, 0, None)[:2] for group in groups]
     return np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1 in parts)])
 
 
 def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
-    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch.
-
-    With deletions the places are only near; nothing but speed depends on them.
-    """
+    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch."""
     parts = [np.zeros(0, np.int64)]
     for group in groups:
         place = version.place_of(group.page, group.shard, column)
         if place.file is not None and len(group.rows):
-            first = place.file.table(column.column_id, column.type).first_row - place.first_row - int(group.rows[0])
+            table = place.file.table(column.column_id, column.type)
+            first = np.searchsorted(group.rows, table.first_row - place.first_row)
             parts.append(first[(first > 0) & (first < len(group.rows))] + int(group.at[0]))
     return np.concatenate(parts)
 
 
-def _intervals(
-    version: Version, column: Column, group: ShardRows, start: int, stop: int | None
-) -> tuple[Ints, Ints, NDArray[np.bool_] | None, DataFile | None, bytes | None]:
-    """Return where the values of rows lie in their file, and which rows are there."""
-    place = version.place_of(group.page, group.shard, column)
-    count = len(group.rows)
-    if place.file is None:
-        present = place.constant is not None
-        v0 = np.zeros(count, np.int64)
-        return v0, v0, np.full(count, present), None, place.constant
-    place.file.check_column(column.column_id, column.type)
-    section = place.file.rows(column.column_id)
-    rows = group.rows + place.first_row
-    valid = None if section.valid is None else section.valid[rows]
-    if section.starts is None:
-        return rows, rows + 1, valid, place.file, None
-    v0, v1 = section.starts[rows], section.starts[rows + 1]
-    if start or stop is not None:
-        end = v1 if stop is None else np.minimum(v0 + stop, v1)
-        v0 = np.minimum(v0 + start, v1)
-        v1 = np.maximum(v0, end)
-    return v0, v1, valid, place.file, None
-
-
 def _plan_column(
     version: Version, column: Column, groups: Sequence[ShardRows], start: int, stop: int | None
-) -> tuple[ColumnRows, list[_Piece]]:
+) -> tuple[ColumnRows, list[Piece]]:
     """Make room for the rows of one column and say what has to be decoded into it."""
     kind = column.type
-    found = [_intervals(version, column, group, start, stop) for group in groups]
+    found = [row_intervals(version, column, group, start, stop) for group in groups]
     rows = sum(len(group.rows) for group in groups)
     lengths = None
     if kind.ragged:
@@ -169,8 +123,8 @@ def _plan_column(
         outs = np.cumsum(lengths) - lengths
         values = np.empty(int(lengths.sum()), result_dtype(column))
     else:
-        outs = np.arange(rows)
-        values = np.zeros(rows, result_dtype(column))
+        outs = np.arange(rows) * kind.width
+        values = np.zeros(rows * kind.width, result_dtype(column))
     valid = np.ones(rows, bool) if kind.optional or any(file is None for *_, file, _ in found) else None
     pieces, at = [], 0
     for v0, v1, here, file, constant in found:
@@ -182,31 +136,41 @@ def _plan_column(
             values[part] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
-            pieces.append(_Piece(file, column, table, decoder, v0, v1, outs[part], values))
-    return ColumnRows(values, lengths, valid), pieces
+            piece = Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts)
+            pieces.append(replace(piece, together=64) if isinstance(kind, Codes) else piece)
+    return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
-def _jobs(piece: _Piece) -> list[_Job]:
+def _jobs(piece: Piece) -> list[_Job]:
     """Return the blocks of a piece that hold wanted values, with the rows that each one touches."""
-    starts = piece.table.value_starts
-    full = np.flatnonzero(piece.v1 > piece.v0)
-    if not len(full):
-        return []
-    v0, v1 = piece.v0[full], piece.v1[full]
-    first = np.searchsorted(starts, v0, side="right") - 1
-    last = np.searchsorted(starts, v1, side="left")
-    edges = np.zeros(len(starts) + 1, np.int64)
-    np.add.at(edges, first, 1)
-    np.add.at(edges, last, -1)
-    blocks = np.flatnonzero(np.cumsum(edges))
-    low = full[np.searchsorted(v1, starts[blocks], side="right")]
-    high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
+    starts = piece.starts
+    v0, v1 = piece.v0, piece.v1
+    if len(v0) and np.array_equal(v0[1:], v1[:-1]):
+        # Rows in a row: a few searches over the rows, none for each of them.
+        if v0[0] == v1[-1]:
+            return []
+        first = int(np.searchsorted(starts, v0[0], side="right")) - 1
+        blocks = np.arange(first, np.searchsorted(starts, v1[-1], side="left"))
+        low = np.searchsorted(v1, starts[blocks], side="right")
+        high = np.searchsorted(v0, starts[blocks + 1], side="left")
+    else:
+        full = np.flatnonzero(v1 > v0)
+        if not len(full):
+            return []
+        v0, v1 = v0[full], v1[full]
+        edges = np.zeros(len(starts) + 1, np.int64)
+        np.add.at(edges, np.searchsorted(starts, v0, side="right") - 1, 1)
+        np.add.at(edges, np.searchsorted(starts, v1, side="left"), -1)
+        blocks = np.flatnonzero(np.cumsum(edges))
+        low = full[np.searchsorted(v1, starts[blocks], side="right")]
+        high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
     start, end, last_row = starts[blocks], starts[blocks + 1], high - 1
     begin, stop = piece.v0[low], piece.v1[last_row]
     # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
     written = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low]
     whole = (begin <= start) & (stop >= end) & (written == stop - begin)
-    fields = (blocks, piece.table.offsets[blocks], piece.table.stored_bytes[blocks], low, high, start, end)
+    numbers = piece.group + blocks * piece.groups
+    fields = (numbers, piece.table.offsets[numbers], piece.table.stored_bytes[numbers], low, high, start, end)
     out = piece.out[low] + start - begin
     return [
         _Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
@@ -239,28 +203,45 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
             continue
         read = version.read(ranges)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
-        runs = [pairs[i : i + _RUN] for i in range(0, len(pairs), _RUN)]
+        runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
         list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version), runs))
 
 
+def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
+    """Cut blocks into runs that are decoded together."""
+    at = 0
+    while at < len(pairs):
+        stop = at + pairs[at][0].piece.together
+        yield pairs[at:stop]
+        at = stop
+
+
 def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
-    for _, group in groupby(pairs, key=lambda pair: id(pair[0].piece)):
+    for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
         run = list(group)
         piece = run[0][0].piece
         targets = [
-            piece.target[job.out : job.out + job.end - job.start]
+            job.piece.target[job.out : job.out + job.end - job.start]
             if job.whole
-            else np.empty(job.end - job.start, piece.target.dtype)
+            else np.empty(job.end - job.start, job.piece.target.dtype)
             for job, _ in run
         ]
         blocks = [(job.block, data, out) for (job, data), out in zip(run, targets, strict=True)]
-        piece.file.decode_blocks(piece.column.column_id, piece.table, piece.decoder, blocks)
+        decoder = piece.decoder
+        if piece.vectors is not None:
+            decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
+        piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks)
         for (job, _), decoded in zip(run, targets, strict=True):
             if not job.whole:
                 version.blocks.put(_key(job), decoded)
                 _place(job, decoded)
+
+
+def _together(piece: Piece) -> tuple[int, int]:
+    """Return what pieces have in common whose blocks are decoded in one go: files that share a model are still two."""
+    return id(piece.file), id(piece.vectors or piece)
 
 
 def _key(job: _Job) -> tuple[bytes, int, int]:

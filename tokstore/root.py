@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import decode_ranges, encode_ranges
-from tokstore.column_types import Text, UnknownType
+from tokstore.column_types import UnknownType
 from tokstore.errors import (
     ConflictError,
     CorruptError,
@@ -42,6 +41,7 @@ from tokstore.format import (
     verify_checksum,
 )
 from tokstore.packed import PackedReader
+from tokstore.ranges import decode_ranges, encode_ranges
 from tokstore.schema import Schema
 from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
@@ -180,7 +180,7 @@ class Root:
                 continue
             made: dict[int, object] = {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
             kind = kinds[one]
-            if t.ranged and not isinstance(kind, (UnknownType, Text)):
+            if t.ranged and not isinstance(kind, UnknownType) and kind.ranged:
                 made[3] = encode_ranges([t.span], kind.dtype)
             columns[one] = made
         t9 = self.totals

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tokstore.column_types import COLUMN_TYPES, ColumnType, Tokens, UnknownType, expect
+from tokstore.column_types import COLUMN_TYPES, ColumnType, Mask, Tokens, UnknownType, expect
 from tokstore.errors import ColumnError, CorruptError, suggest
 
 __all__ = ["Column", "Schema"]
@@ -70,6 +70,9 @@ class Schema(Mapping[str, ColumnType]):
             _check_name(name)
             if name == "sample_id":
                 raise ValueError("no column is named 'sample_id': batches carry the sample ids under that name")
+        for name, kind in given.items():
+            if isinstance(kind, Mask) and kind.of is not None and (kind.of not in given or not given[kind.of].ragged):
+                raise ValueError(f"column {name!r} masks {kind.of!r}, which is no column of values: name one, or None")
         self._set([Column(i, name, kind) for i, (name, kind) in enumerate(given.items())])
 
     def _set(self, columns: list[Column]) -> None:

@@ -7,14 +7,13 @@ can fetch all of them in one round trip. Sections are parsed when first asked fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore import frames
-from tokstore.block import BlockTable, check_entry, check_layout, unpack_bits
+from tokstore.block import BlockTable, check_entry, check_layout
 from tokstore.codecs.contract import BlockDecoder
 from tokstore.column_types import ColumnType, UnknownType
 from tokstore.errors import ChecksumError, CorruptError, TokstoreError
@@ -39,56 +38,26 @@ from tokstore.format import (
     records_from,
     verify_checksum,
 )
-from tokstore.packed import Ints, PackedReader
+from tokstore.packed import PackedReader
+from tokstore.places import FilePlace, ObjectRef, Rows, file_path
+from tokstore.ranges import unpack_bits
 from tokstore.schema import Schema
-from tokstore.wire import INDEX_PLACE, ROWS_BLOCK, TABLE_BLOCK, decode_metadata, fields, place_seed
+from tokstore.wire import (
+    INDEX_PLACE,
+    ROWS_BLOCK,
+    SEED_MASK,
+    TABLE_BLOCK,
+    checksum,
+    decode_metadata,
+    fields,
+    place_seed,
+)
 
 __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
 
-_METADATA_KINDS = {1: list, 2: str, 3: dict, 4: str, 5: dict}
-_KNOWN_FLAGS = (1 << 6) - 1
-
-
-@dataclass(frozen=True)
-class FilePlace:
-    """Where a data file is and what its parent says of it."""
-
-    path: str
-    file_id: bytes
-    file_bytes: int
-    tail_offset: int
-    index_offset: int
-    index_checksum: int
-
-
-@dataclass(frozen=True)
-class ObjectRef:
-    """An object that a file names: embedded at `offset`, or in the store's objects where that is ``None``."""
-
-    digest: bytes
-    kind: int
-    stored_bytes: int
-    content_bytes: int
-    offset: int | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows section of a column (format.md 4.4).
-
-    Attributes:
-        starts: First value of every row, with the number of values at the end; ``None`` where every row has one value.
-        valid: Presence per row; ``None`` where nothing may be missing.
-    """
-
-    starts: Ints | None
-    valid: NDArray[np.bool_] | None
-
-
-def file_path(file_id: bytes) -> str:
-    """Return where a data file lies in a store (format.md 3)."""
-    name = file_id.hex()
-    return f"data/{name[:2]}/{name}.tok"
+_METADATA_KINDS = {1: list, 2: str, 3: dict, 4: str, 5: dict, 6: dict}
+_QUALITY_KINDS = {1: float, 2: float, 3: float, 4: int}
+_KNOWN_FLAGS = (1 << 7) - 1
 
 
 class DataFile:
@@ -158,7 +127,7 @@ class DataFile:
         raw_objects = records_from(index, OBJECT_ENTRY, head.objects, at)
         at += head.objects * OBJECT_ENTRY.itemsize
         self.metadata = fields(
-            decode_metadata(index[at:]), _METADATA_KINDS, (3, 4, 5), "metadata of the file", "format.md 4.9"
+            decode_metadata(index[at:]), _METADATA_KINDS, (3, 4, 5, 6), "metadata of the file", "format.md 4.9"
         )
         ids = self.entries["column_id"].astype(np.int64)
         if (np.diff(ids) <= 0).any() or (ids == 2**32 - 1).any():
@@ -195,6 +164,10 @@ class DataFile:
                 raise CorruptError("an attachment has no name or no embedded object", rule="format.md 4.9")
         if any(type(level) is not str for level in self.metadata.get(5, {}).values()):
             raise CorruptError("the level of a column is no string", rule="format.md 4.9")
+        self.qualities = {
+            one: fields(measured, _QUALITY_KINDS, (3,), "what was measured of a column", "format.md 4.9")
+            for one, measured in self.metadata.get(6, {}).items()
+        }
         if len(self.metadata.get(4, "").encode()) > MAX_METADATA_BYTES:
             raise CorruptError("the metadata is too long", rule="format.md 11")
 
@@ -367,15 +340,21 @@ class DataFile:
             blocks: Number, stored bytes, and where the values go, of each.
         """
         at = 0
+        first_seed, checksums, forms = place_seed(self.place.file_id, column_id, 0), table.checksums, table.forms
         try:
             for number, data, _ in blocks:
-                at = number
-                seed = place_seed(self.place.file_id, column_id, number)
-                verify_checksum(data, int(table.checksums[number]), seed, f"block {number}")
-            unpacked = decoder.unpack([(data, int(table.forms[number]), out.size) for number, data, out in blocks])
-            for (number, _, out), (data, form) in zip(blocks, unpacked, strict=True):
-                at = number
-                decoder.decode(data, form, out)
+                seed = (first_seed + number) & SEED_MASK
+                if checksum(data, seed) != checksums[number]:
+                    at = number
+                    verify_checksum(data, int(checksums[number]), seed, f"block {number}")
+            run = [(data, int(forms[number]), out) for number, data, out in blocks]
+            try:
+                decoder.decode_run(run)
+            except TokstoreError:
+                for (number, _, _), one in zip(blocks, run, strict=True):
+                    at = number
+                    decoder.decode(*one)
+                raise
         except TokstoreError as error:
             raise type(error)(
                 f"column {column_id}, {error.message}" if isinstance(error, ChecksumError) else error.message,

@@ -14,6 +14,7 @@ import numpy as np
 
 from tokstore.block import (
     Spans,
+    block_values,
     cut_fixed,
     cut_ragged,
     spans_of,
@@ -91,78 +92,90 @@ def write_data_file(
     rows = ordered[0].rows.rows
     if rows > MAX_SHARD_SAMPLES or any(one.rows.rows != rows for one in ordered):
         raise ValueError(f"columns of one file have equally many rows, at most {MAX_SHARD_SAMPLES} (format.md 11)")
-    out = HashedSink(sink)
-    out.write(Header(file_id).encode())
-    spans, ends = _cut(ordered, primary_id, rows)
-    ends = ends if span_ends is None else span_ends
+    with HashedSink(sink) as out:
+        out.write(Header(file_id).encode())
+        spans, ends = _cut(ordered, primary_id, rows)
+        ends = ends if span_ends is None else span_ends
 
-    objects: list[StoredObject] = []
-    numbers: dict[bytes, int] = {}
-    names: dict[int, str] = {}
-    for name, one in sorted((attachments or {}).items()):
-        names[len(objects)] = name  # each has an object of its own, even where two have the same content
-        objects.append(one)
-    parts, facts = [], {}
-    for new in ordered:
-        bounds = new.bounds if new.bounds is not None else cut_fixed(rows, new.column.type.block_target, ends)
-        part = write_column(out, new, bounds, file_id, pool, progress)
-        if new.needs is not None:
-            part.entry["object"] = _number(new.needs(), objects, numbers)
-            part.entry["flags"] |= FLAG_OBJECT
-        parts.append(part)
-        facts[new.column.column_id] = part.facts
+        objects: list[StoredObject] = []
+        numbers: dict[bytes, int] = {}
+        names: dict[int, str] = {}
+        for name, one in sorted((attachments or {}).items()):
+            names[len(objects)] = name  # each has an object of its own, even where two have the same content
+            objects.append(one)
+        parts, facts = [], {}
+        for new in ordered:
+            bounds = new.bounds if new.bounds is not None else _fixed_bounds(new, rows, ends)
+            part = write_column(out, new, bounds, file_id, pool, progress)
+            if new.needs is not None:
+                part.entry["object"] = _number(new.needs(), objects, numbers)
+                part.entry["flags"] |= FLAG_OBJECT
+            parts.append(part)
+            facts[new.column.column_id] = part.facts
 
-    copy_offset = out.offset
-    embedded_bytes = sum(len(one.data) for one in objects) if embed else 0
-    sections_bytes = sum(len(part.table) + len(part.rows_section) for part in parts)
-    description: dict[int, object] = {1: [one.column.record() for one in ordered], 2: writer}
-    if names:
-        description[3] = names
-    if metadata is not None:
-        description[4] = metadata
-    levels = {one.column.column_id: one.column.level for one in ordered if one.column.level is not None}
-    if levels:
-        description[5] = levels
-    meta = encode_metadata(description)
-    index_bytes = (
-        IndexHeader.BYTES + len(parts) * COLUMN_ENTRY.itemsize + len(objects) * OBJECT_ENTRY.itemsize + len(meta)
-    )
-    tail_offset = copy_offset + sections_bytes + index_bytes
-    tables_offset = tail_offset + embedded_bytes
-    _place_sections(parts, tables_offset)
-    index = b"".join(
-        [
-            IndexHeader(rows, len(parts), len(objects), len(meta)).encode(),
-            *(part.entry.tobytes() for part in parts),
-            _object_entries(objects, tail_offset, embed),
-            meta,
-        ]
-    )
-    sections = [part.table for part in parts] + [part.rows_section for part in parts]
-    for data in [*sections, index, *([one.data for one in objects] if embed else []), *sections, index]:
-        out.write(data)
-    index_offset = tables_offset + sections_bytes
-    index_checksum = checksum(index, place_seed(file_id, *INDEX_PLACE))
-    footer = Footer(copy_offset, tail_offset, index_offset, index_bytes, index_checksum, out.offset + FOOTER_BYTES)
-    out.write(footer.encode())
-    kept = () if embed else tuple((one.digest, len(one.data)) for one in objects)
-    return FileFacts(
-        file_id, out.digest(), index_checksum, out.offset, tail_offset, index_offset, rows, facts, kept, spans
-    )
+        copy_offset = out.offset
+        embedded_bytes = sum(len(one.data) for one in objects) if embed else 0
+        sections_bytes = sum(len(part.table) + len(part.rows_section) for part in parts)
+        description: dict[int, object] = {1: [one.column.record() for one in ordered], 2: writer}
+        if names:
+            description[3] = names
+        if metadata is not None:
+            description[4] = metadata
+        measured = {one.column.column_id: one.quality for one in ordered if one.quality is not None}
+        levels = {one.column.column_id: one.column.level for one in ordered if one.column.level is not None}
+        if levels:
+            description[5] = levels
+        if measured:
+            description[6] = measured
+        meta = encode_metadata(description)
+        index_bytes = (
+            IndexHeader.BYTES + len(parts) * COLUMN_ENTRY.itemsize + len(objects) * OBJECT_ENTRY.itemsize + len(meta)
+        )
+        tail_offset = copy_offset + sections_bytes + index_bytes
+        tables_offset = tail_offset + embedded_bytes
+        _place_sections(parts, tables_offset)
+        index = b"".join(
+            [
+                IndexHeader(rows, len(parts), len(objects), len(meta)).encode(),
+                *(part.entry.tobytes() for part in parts),
+                _object_entries(objects, tail_offset, embed),
+                meta,
+            ]
+        )
+        sections = [part.table for part in parts] + [part.rows_section for part in parts]
+        for data in [*sections, index, *([one.data for one in objects] if embed else []), *sections, index]:
+            out.write(data)
+        index_offset = tables_offset + sections_bytes
+        index_checksum = checksum(index, place_seed(file_id, *INDEX_PLACE))
+        footer = Footer(copy_offset, tail_offset, index_offset, index_bytes, index_checksum, out.offset + FOOTER_BYTES)
+        out.write(footer.encode())
+        kept = () if embed else tuple((one.digest, len(one.data)) for one in objects)
+        return FileFacts(
+            file_id, out.digest(), index_checksum, out.offset, tail_offset, index_offset, rows, facts, kept, spans
+        )
 
 
 def _cut(columns: Sequence[NewColumn], primary_id: int | None, rows: int) -> tuple[Spans | None, Ints]:
     """Cut ragged columns into blocks and the primary one into spans; return the spans and their ends in rows."""
     for one in columns:
-        if one.rows.lengths is not None:
-            one.bounds = cut_ragged(one.rows.lengths, one.column.type.block_target)
+        if one.bounds is None and one.rows.lengths is not None:
+            one.bounds = cut_ragged(one.rows.lengths, block_values(one.column.type))
     primary = next((one for one in columns if one.column.column_id == primary_id), None)
     if primary is None:
         return None, np.zeros(0, np.int64)
     if primary.bounds is None:
-        primary.bounds = cut_fixed(rows, primary.column.type.block_target, np.zeros(0, np.int64))
-    spans = spans_of(primary.bounds, primary.rows.lengths, rows)
+        primary.bounds = _fixed_bounds(primary, rows, np.zeros(0, np.int64))
+    # For a column of fixed shape the values of a span are rows (format.md 7.3).
+    unit = 1 if primary.rows.lengths is not None else primary.column.type.width
+    spans = spans_of([bound // unit for bound in primary.bounds], primary.rows.lengths, rows)
     return spans, np.cumsum(spans.samples)
+
+
+def _fixed_bounds(one: NewColumn, rows: int, span_ends: Ints) -> list[int]:
+    """Cut a column of fixed shape into parts, and return where they begin in values."""
+    width = one.column.type.width
+    target = block_values(one.column.type) // width
+    return [bound * width for bound in cut_fixed(rows, target, span_ends, width)]
 
 
 def _number(one: StoredObject, objects: list[StoredObject], numbers: dict[bytes, int]) -> int:

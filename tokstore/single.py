@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tokstore.block import spans_of
+from tokstore.block import part_bounds, spans_of
 from tokstore.column_types import UnknownType
 from tokstore.column_writer import ColumnFacts
 from tokstore.errors import CorruptError, TokstoreError
@@ -62,7 +62,7 @@ def _root_of(file: DataFile) -> Root:
             missing = 0 if valid is None else int(np.count_nonzero(~valid))
             table = file.table(column.column_id, column.type)
             nans = 0 if table.nans is None else int(table.nans.sum())
-            span = table.whole_range() if not column.type.ragged else None
+            span = table.whole_range() if column.type.ranged else None
         columns[column.column_id] = ColumnFacts(values, stored, missing, nans, span)
     primary = schema.primary
     starts = lengths = None
@@ -70,7 +70,7 @@ def _root_of(file: DataFile) -> Root:
     if _is_known(file, primary):
         starts = file.rows(primary.column_id).starts
         lengths = None if starts is None else np.diff(starts)
-        bounds = file.table(primary.column_id, primary.type).value_starts.tolist()
+        bounds = part_bounds(primary.type, file.table(primary.column_id, primary.type), file.rows_count)
     place = file.place
     facts = FileFacts(
         place.file_id,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
-from tokstore.attachments import Attachments
 from tokstore.column_changes import schema_with, with_optional
 from tokstore.column_edits import ColumnEdits
 from tokstore.column_parts import ColumnWriter, PartRows, column_of
@@ -18,7 +16,6 @@ from tokstore.editing import counted
 from tokstore.errors import (
     ColumnError,
     ConflictError,
-    CorruptError,
     MissingFileError,
     UnsupportedError,
 )
@@ -72,22 +69,6 @@ class Store(ColumnEdits, Upkeep):
         self._text_decoder: TextDecoder | None = None
 
     # What it is -----------------------------------------------------------------------------------------------
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What was given as ``metadata`` when the store was made."""
-        text = self._version.root.metadata
-        try:
-            return {} if text is None else dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise CorruptError(
-                "the metadata of the store is no JSON object", path=self.path, rule="format.md 8.1"
-            ) from error
-
-    @property
-    def attachments(self) -> Attachments:
-        """Files that travel with the store: a mapping from name to bytes."""
-        return Attachments(self._version, self._file_name)
 
     def stored_bytes(self, column: str | None = None) -> int:
         """Return how many bytes the version, or one column of it, takes at rest.
@@ -254,7 +235,7 @@ class Store(ColumnEdits, Upkeep):
             shard_tokens=shard_tokens,
             threads=threads,
             progress=progress,
-            current=self._current_table,
+            current=self._current_object,
         )
 
     def _append(self, new: NewShards) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tokstore.codecs.ranked import RankTable
 from tokstore.compaction import Group, PageFacts, replace_group, rewrite_group
 from tokstore.compaction_groups import groups_to_rewrite
 from tokstore.deleting import delete_from
@@ -18,7 +17,7 @@ from tokstore.editing import Editable, counted
 from tokstore.errors import ConflictError, ExistsError, TokstoreError, VersionError, suggest
 from tokstore.growth import NewShards
 from tokstore.manifest import newest_root, read_root
-from tokstore.objects import StoredObject
+from tokstore.objects import VECTOR_MODEL, StoredObject
 from tokstore.packed import Ints
 from tokstore.pruning import Pruned, plan_pruning, remove
 from tokstore.root import Root
@@ -278,10 +277,11 @@ class Upkeep(Editable):
         facts, fresh, done = PageFacts(), set[bytes](), Compacted()
         report = counted(progress, sum(group.samples for group in groups), verb)
 
-        def shared(column: Column) -> tuple[RankTable, StoredObject] | None:
-            # A table that was made before may know samples that are deleted now.
-            found = self._current_table(column)
-            return found if found is not None and found[1].digest in fresh else None
+        def shared(column: Column) -> tuple[bytes, StoredObject] | None:
+            # A table that was made before may know samples that are deleted now. A model of vectors knows none, and
+            # with the same one vectors that were rounded once are not rounded to other values.
+            found = self._current_object(column)
+            return found if found is not None and (found[1].digest in fresh or found[1].kind == VECTOR_MODEL) else None
 
         def open_writer(finish: Callable[[NewShards], None]) -> Writer:
             return Writer(self.storage, self.schema, finish, shard_tokens=shard_tokens, threads=threads, current=shared)

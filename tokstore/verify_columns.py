@@ -14,15 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import first_rows, pack_bits, range_dtype, range_of
+from tokstore.block import first_rows
 from tokstore.codecs.contract import BlockDecoder
-from tokstore.column_types import ColumnType, Text
+from tokstore.column_types import Category, ColumnType, Text
 from tokstore.column_writer import ColumnFacts
+from tokstore.decoders import VECTORS, VectorBlocks
+from tokstore.deliver import result_dtype
 from tokstore.errors import ChecksumError, CorruptError
 from tokstore.format import FLAG_OPTIONAL
 from tokstore.packed import Ints
 from tokstore.placement import join_ranges
-from tokstore.reading import result_dtype
+from tokstore.ranges import find_nans, pack_bits, range_dtype, range_of
 from tokstore.schema import Column
 from tokstore.shard import DataFile
 from tokstore.storage import Storage
@@ -57,13 +59,22 @@ def check_column(
         CorruptError, ChecksumError: Something is not as it should be; the first such thing.
     """
     check = _Check(file, column, shards, ranged)
-    table = check.table
-    for block, (offset, nbytes) in enumerate(zip(table.offsets.tolist(), table.stored_bytes.tolist(), strict=True)):
-        (data,) = storage.read_ranges([(file.place.path, offset, nbytes)])
-        values = np.empty(int(table.values[block]), result_dtype(column))
-        stored = data if data is not None else memoryview(b"")
-        file.decode_blocks(column.column_id, table, decoder, [(block, stored, values)])
-        check.block(block, values)
+    table, kind = check.table, column.type
+    groups = len(kind.groups)
+    dtype = kind.dtype if isinstance(kind, Category) else result_dtype(column)
+    if isinstance(decoder, VectorBlocks):
+        dtype = decoder.stored_dtype
+    for first in range(0, len(table.values), groups):
+        parts = []
+        for block in range(first, first + groups):
+            place = (file.place.path, int(table.offsets[block]), int(table.stored_bytes[block]))
+            (data,) = storage.read_ranges([place])
+            values = np.empty(int(table.values[block]), dtype)
+            stored = data if data is not None else memoryview(b"")
+            chosen = decoder.of_group(block - first) if isinstance(decoder, VectorBlocks) else decoder
+            file.decode_blocks(column.column_id, table, chosen, [(block, stored, values)])
+            parts.append(values)
+        check.run(first, parts)
     check.end()
     return check.facts()
 
@@ -75,55 +86,80 @@ class _Check:
         self.file, self.column, self.kind, self.shards = file, column, column.type, shards
         column_id = column.column_id
         self.entry = file.entry(column_id)
+        self.is_turned = int(self.entry["codec"]) == VECTORS
         self.table, self.rows = file.table(column_id, self.kind), file.rows(column_id)
         self._made = hashlib.blake2b(digest_size=32)
         first = np.array([row for row, _ in shards], np.int64)
         last = np.array([row + count for row, count in shards], np.int64)
         starts = self.rows.starts
-        self._v0, self._v1 = (first, last) if starts is None else (starts[first], starts[last])
+        width = self.kind.width
+        self._v0, self._v1 = (first * width, last * width) if starts is None else (starts[first], starts[last])
         self._nans = [0] * len(shards)
         self._spans: list[Range] = [None] * len(shards)
         # The type of a column alone tells whether plain numbers have ranges; only text makes them costly.
         keep = ranged or self.table.ranges is not None
         self._heads = _Heads(starts, keep) if isinstance(self.kind, Text) and starts is not None else None
 
-    def block(self, block: int, values: NDArray[Any]) -> None:
-        """Take in one decoded block."""
-        table, a = self.table, int(self.table.value_starts[block])
-        self._made.update(values.astype(self.kind.dtype, copy=False).tobytes())
+    def run(self, block: int, parts: Sequence[NDArray[Any]]) -> None:
+        """Take in decoded blocks: one, or those of all groups of a run of rows.
+
+        Args:
+            block: Number of the first.
+            parts: Their values.
+        """
+        table, kind, width = self.table, self.kind, self.kind.width
+        a = int(table.value_starts[block])
+        values = parts[0]
+        if len(parts) > 1:
+            rows = len(values) // kind.groups[0]
+            values = np.concatenate([part.reshape(rows, -1) for part in parts], axis=1).reshape(-1)
+        # What the blocks of a transform hold is digested as it is; all else in the dtype at rest.
+        is_stored = not self.is_turned
+        self._made.update((values.astype(kind.dtype, copy=False) if is_stored else values).tobytes())
         if self._heads is not None:
             self._heads.feed(a, values, self._fail)
             return
-        valid = None if self.rows.valid is None or self.kind.ragged else self.rows.valid[a : a + len(values)]
-        if valid is not None and values.view(np.uint8).reshape(len(values), -1)[~valid].any():
+        count = len(values) // width
+        at = a // width
+        valid = None if self.rows.valid is None or kind.ragged else self.rows.valid[at : at + count]
+        if valid is not None and is_stored and values.view(np.uint8).reshape(count, -1)[~valid].any():
             self._fail("the value of a missing row is not zero", "format.md 4.4", block)
-        if table.nans is not None and int(np.count_nonzero(np.isnan(values))) != int(table.nans[block]):
-            self._fail("a NaN count is wrong", "format.md 4.5", block)
+        if kind.has_nan and table.nans is not None:
+            for number, part in enumerate(parts):
+                found = int(np.count_nonzero(find_nans(kind, part))) if is_stored else 0
+                if found != int(table.nans[block + number]):
+                    self._fail("a NaN count is wrong", "format.md 4.5", block + number)
         if table.ranges is not None:
             present, low, high = (one[block] for one in table.ranges)
             made = range_of(values if valid is None else values[valid])
-            if not same_range((low, high) if present else None, made, self.kind):
+            if not same_range((low, high) if present else None, made, kind):
                 self._fail("a range is wrong", "format.md 4.5", block)
         for shard in np.flatnonzero((self._v0 < a + len(values)) & (self._v1 > a)).tolist():
-            part = slice(max(0, int(self._v0[shard]) - a), int(self._v1[shard]) - a)
-            here = values[part] if valid is None else values[part][valid[part]]
-            self._spans[shard] = join_ranges([self._spans[shard], range_of(here)])
-            if here.dtype.kind == "f":
-                self._nans[shard] += int(np.count_nonzero(np.isnan(here)))
+            inside = slice(max(0, int(self._v0[shard]) - a), int(self._v1[shard]) - a)
+            here = values[inside] if valid is None else values[inside][np.repeat(valid, width)[inside]]
+            if kind.ranged:
+                self._spans[shard] = join_ranges([self._spans[shard], range_of(here)])
+            if kind.has_nan and is_stored:
+                self._nans[shard] += int(np.count_nonzero(find_nans(kind, here)))
 
     def end(self) -> None:
         """Check what all blocks together give."""
         table, rows = self.table, self.rows
         lengths = None if rows.starts is None else np.diff(rows.starts)
-        if not np.array_equal(first_rows(table.value_starts.tolist(), lengths), table.first_row):
+        groups, width = len(self.kind.groups), self.kind.width
+        starts = table.value_starts.tolist()
+        if groups == 1 and not np.array_equal(first_rows(starts, lengths, width), table.first_row):
             self._fail("first rows of blocks are wrong", "format.md 4.5")
+        if lengths is not None and (lengths % width).any():
+            self._fail("a row ends inside an item", "format.md 4.4")
         if lengths is not None:
             self._made.update(lengths.astype("<u8").tobytes())
         if int(self.entry["flags"]) & FLAG_OPTIONAL and rows.valid is not None:
             self._made.update(pack_bits(rows.valid))
             gone = np.zeros(0, np.int64)
             if len(table.values):
-                gone = np.bincount(self._block_of_row()[~rows.valid], minlength=len(table.values))
+                runs = len(table.values) // groups
+                gone = np.repeat(np.bincount(self._block_of_row()[~rows.valid], minlength=runs), groups)
             if table.missing is not None and not np.array_equal(gone, table.missing):
                 self._fail("missing counts are wrong", "format.md 4.5")
         if self._made.digest() != self.entry["values_digest"].tobytes():
@@ -155,8 +191,10 @@ class _Check:
 
     def _block_of_row(self) -> Ints:
         """Return the block in which each row begins (format.md 4.5)."""
-        begin = np.arange(self.file.rows_count) if self.rows.starts is None else self.rows.starts[:-1]
-        ends = self.table.value_starts[1:]
+        groups = len(self.kind.groups)
+        starts = self.rows.starts
+        begin = np.arange(self.file.rows_count) * self.kind.width if starts is None else starts[:-1]
+        ends = self.table.value_starts[groups::groups]
         return np.minimum(np.searchsorted(ends, begin, side="right"), len(ends) - 1)
 
     def facts(self) -> list[ColumnFacts]:

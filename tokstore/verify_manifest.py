@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tokstore.block import Spans, range_of, spans_of
-from tokstore.column_types import UnknownType
+from tokstore.block import Spans, part_bounds, spans_of
+from tokstore.column_types import Score, UnknownType
 from tokstore.column_writer import ColumnFacts
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError
@@ -20,6 +20,7 @@ from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import CONSTANT, FIRST_FILE, Placement, join_ranges
 from tokstore.plan import Plan
+from tokstore.ranges import range_of
 from tokstore.root import ColumnTotals, Root
 from tokstore.schema import Column, Schema
 from tokstore.verify_columns import Range, same_range
@@ -94,7 +95,7 @@ def _facts_of(column: Column, page: Page, p: Placement, shard: int, facts: Shard
     number = int(np.count_nonzero(p.where[:shard] == CONSTANT))
     value = np.frombuffer(p.constants or b"", dtype, 1, number * dtype.itemsize)
     nans = samples if dtype.kind == "f" and np.isnan(value[0]) else 0
-    return ColumnFacts(samples, 0, 0, nans, range_of(value) if samples else None)
+    return ColumnFacts(samples, 0, 0, nans, range_of(value) if samples and column.type.ranged else None)
 
 
 def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None:
@@ -118,7 +119,7 @@ def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None
                     path=path,
                     rule="format.md 8.3",
                 )
-            if made.nans and not column.type.optional:
+            if made.nans and not column.type.optional and isinstance(column.type, Score):
                 raise CorruptError(
                     f"column {column.name!r} is not optional and has NaN", path=path, rule="registry.md 1"
                 )
@@ -127,8 +128,9 @@ def check_page(page: Page, schema: Schema, facts: ShardFacts, path: str) -> None
 def check_record(root: Root, number: int, page: Page, path: str) -> None:
     """Check that a page record says what its page holds (format.md 8.2)."""
     record = root.pages[number]
-    placement = page.columns.get(root.schema.primary.column_id)
-    values = 0 if placement is None else int(placement.values.sum())
+    primary = root.schema.primary
+    placement = page.columns.get(primary.column_id)
+    values = 0 if placement is None else int(placement.values.sum()) // _unit(primary)
     first = int(page.id_first.min()) if len(page.id_first) else 0
     last = int((page.id_first + page.id_samples).max()) - 1 if len(page.id_first) else 0
     said = tuple(int(record[name]) for name in ("values", "first_sample_id", "last_sample_id"))
@@ -140,6 +142,12 @@ def check_record(root: Root, number: int, page: Page, path: str) -> None:
         )
     if len(page.id_first) and last >= root.next_sample_id:
         raise CorruptError(f"sample id {last} is not below next_sample_id", path=path, rule="format.md 7.2")
+
+
+def _unit(primary: Column) -> int:
+    """Return how many values count as one in spans: a row of fixed shape (format.md 7.3)."""
+    kind = primary.type
+    return 1 if isinstance(kind, UnknownType) or kind.ragged else kind.width
 
 
 def check_plan(version: Version, schema: Schema, page: Page, plan: Plan, path: str) -> None:
@@ -156,7 +164,7 @@ def check_plan(version: Version, schema: Schema, page: Page, plan: Plan, path: s
         if expected is None:
             # The shard is a part of its file, or its blocks cannot be read: sums have to do.
             is_right = int(said[1].sum()) == int(page.samples[shard]) and (said[3] <= said[2]).all()
-            is_right &= p is None or int(said[2].sum()) == int(p.values[shard])
+            is_right &= p is None or int(said[2].sum()) == int(p.values[shard]) // _unit(primary)
         else:
             made = [getattr(expected, name) for name in ("blocks", "samples", "values", "lead")]
             is_right = all(np.array_equal(a, b) for a, b in zip(said, made, strict=True))
@@ -176,7 +184,8 @@ def _spans_of_shard(version: Version, primary: Column, page: Page, p: Placement 
         return None
     starts = file.rows(primary.column_id).starts
     table = file.table(primary.column_id, primary.type)
-    return spans_of(table.value_starts.tolist(), None if starts is None else np.diff(starts), rows)
+    bounds = part_bounds(primary.type, table, rows)
+    return spans_of(bounds, None if starts is None else np.diff(starts), rows)
 
 
 def check_deletions(version: Version, schema: Schema, page: Page, plan: Plan, gone: Deletions, path: str) -> None:

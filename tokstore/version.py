@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import decoder_for
 from tokstore.cache import Cache
 from tokstore.codecs.contract import BlockDecoder
 from tokstore.column_types import ColumnType
+from tokstore.decoders import decoder_for
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.format import HAS_DELETIONS, check_stored
@@ -74,7 +74,7 @@ class Version:
     """
 
     def __init__(self, storage: Storage, root: Root, file_name: str | None = None) -> None:
-        self.storage, self.root, self._file_name = storage, root, file_name
+        self.storage, self.root, self.file_name = storage, root, file_name
         records = root.pages
         kept = records["samples"].astype(np.int64) - records["deleted"].astype(np.int64)
         self.page_starts: Ints = np.concatenate([[0], np.cumsum(kept)])
@@ -84,15 +84,20 @@ class Version:
         self._shard_starts: Cache[int, Ints] = Cache(_PAGES)
         self._files: Cache[bytes, DataFile] = Cache(_FILES, _FILE_BYTES, lambda one: one.nbytes)
         self._objects: Cache[bytes, bytes] = Cache(1024, _OBJECT_BYTES, len)
-        self._decoders: Cache[tuple[bytes, ColumnType], tuple[BlockDecoder, int]] = Cache(
+        self._decoders: Cache[tuple[bytes, ColumnType, int], tuple[BlockDecoder, int]] = Cache(
             1024, _OBJECT_BYTES, lambda one: one[1]
         )
         self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
 
+    @property
+    def path(self) -> str:
+        """Where the store is, as a person would write it."""
+        return self.storage.describe(self.file_name or "")
+
     def place(self, page: Page, number: int) -> FilePlace:
         """Return the place of one file of a page."""
         place = page.place(number)
-        return place if self._file_name is None else replace(place, path=self._file_name)
+        return place if self.file_name is None else replace(place, path=self.file_name)
 
     def read(self, ranges: Sequence[Range]) -> list[memoryview | None]:
         """Read ranges of files that this version names, in one round trip.
@@ -103,7 +108,7 @@ class Version:
         try:
             return self.storage.read_ranges(ranges)
         except MissingFileError as error:
-            if self._file_name is not None or self.is_there():
+            if self.file_name is not None or self.is_there():
                 raise
             raise MissingFileError(
                 f"{error.message}, since version {self.root.version} was pruned",
@@ -121,7 +126,7 @@ class Version:
 
     def __getstate__(self) -> dict[str, Any]:
         # Caches and locks stay behind: another process opens the files it needs by itself.
-        return {"storage": self.storage, "root": self.root, "file_name": self._file_name}
+        return {"storage": self.storage, "root": self.root, "file_name": self.file_name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["storage"], state["root"], state["file_name"])  # type: ignore[misc]
@@ -337,14 +342,15 @@ class Version:
         """Return the decoder of a column of a file; files with the same rank table share one."""
         file.check_column(column.column_id, column.type)
         one = file.object_of(column.column_id)
-        key = (b"" if one is None else one.digest, column.type)
+        codec = int(file.entry(column.column_id)["codec"])
+        key = (b"" if one is None else one.digest, column.type, codec)
         found = self._decoders.get(key)
         if found is None:
             try:
                 if one is not None:
-                    check_object_kind(column.type, one.kind)
+                    check_object_kind(column.type, codec, one.kind)
                 content = None if one is None else self.object_content(file, one)
-                found = (decoder_for(column.type, content), 0 if content is None else 3 * len(content))
+                found = (decoder_for(column.type, codec, content), 0 if content is None else 3 * len(content))
             except TokstoreError as error:
                 path = error.path or (object_path(key[0]) if one and one.offset is None else file.place.path)
                 raise type(error)(

@@ -1,394 +1,348 @@
-"""`View`: which samples, and every way to read them (format.md 7.1).
+"""`View`: choose samples, by verbs that each give a new view (format.md 7.1).
 
-A view never changes: it is pinned to a version. Reading is by position, batch by batch; what a call decodes is
-bounded by what it returns plus a block.
+A view never changes: it is pinned to a version, and every verb works on what the view before it holds. Choosing reads
+only the columns that it is by, and copies nothing but positions.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.block import ColumnRows, Spans
-from tokstore.column_types import Tokens
-from tokstore.deliver import deliver_batch, deliver_sample, reorder
-from tokstore.errors import ColumnError, suggest
-from tokstore.forking import renew_after_fork
+from tokstore import choosing, draws
+from tokstore.materialize import write_store
 from tokstore.packed import Ints
-from tokstore.reading import block_edges, read_lengths, read_rows, result_dtype
-from tokstore.schema import Column, Schema
-from tokstore.version import ShardRows, Version
+from tokstore.sample_ids import positions_of
+from tokstore.saving import saved_of, write_saved
+from tokstore.schema import Schema
+from tokstore.selection import Selection
+from tokstore.view_state import State, ViewState, state_of
+from tokstore.weights import as_numbers, filled, fixed_weights
+from tokstore.where import search
+from tokstore.writer import Progress
 
-__all__ = ["View", "ViewSpans"]
-
-_BATCH_VALUES = 1 << 20
-_ROWS_AT_ONCE = 1 << 20
-
-
-class ViewSpans(Spans):
-    """Spans of a view, with the position of the first sample that begins in each."""
-
-    first: Ints
-
-    def __init__(self, first: Ints, spans: Spans) -> None:
-        super().__init__(spans.blocks, spans.samples, spans.values, spans.lead)
-        object.__setattr__(self, "first", first)
+__all__ = ["View"]
 
 
-class View:
+class View(ViewState):
     """Samples of one version, by position.
 
     Use ``len(view)``, ``view[17]`` (one sample as a dict), ``view[5:9]`` and ``view[[5, 1, 9]]`` (batches),
-    ``view["quality"]`` (a whole column), `take`, `scan`, or iterate. Safe for threads.
+    ``view["quality"]`` (a whole column), `take`, `scan`, or iterate; choose with `where`, `select`, `sort`, `sample`,
+    `top`, `split`, `weigh` and ``|``, ``&``, ``-`` of views of one version. Safe for threads.
+
+    Example:
+        >>> import tempfile, tokstore as ts
+        >>> with ts.create(path := tempfile.mkdtemp() + "/s", ts.Schema(tokens=ts.Tokens(9), q=ts.Score())) as w:
+        ...     w.extend(tokens=[[1, 2], [3], [4, 5, 6]], q=[0.9, 0.1, 0.7])
+        >>> good = ts.open(path).where("q >= 0.5 and length(tokens) > 2")
+        >>> good["sample_id"].tolist(), good.token_count
+        ([2], 3)
     """
 
-    def __init__(self, version: Version) -> None:
-        self._version = version
-        self.renew()
-        renew_after_fork(self)
+    def _keep(self, kept: Selection, step: str) -> View:
+        """Return the view of those samples that have one of some positions."""
+        return self._next(self._kept(kept), step)
 
-    def renew(self) -> None:
-        """Make a new lock, and forget threads."""
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+    def _pick(self, places: Ints, step: str) -> View:
+        """Return the view of the samples at distinct places, in the order of the places."""
+        return self._next(self._picked(places), step)
 
-    # What it is -----------------------------------------------------------------------------------------------
+    def _next(self, state: State, step: str) -> View:
+        """Return the next view of a chain of verbs."""
+        return View(self._version, state, self._schema, (*self._recipe, step))
 
-    def __len__(self) -> int:
-        return len(self._version)
-
-    @property
-    def schema(self) -> Schema:
-        """The columns."""
-        return self._version.root.schema
-
-    @property
-    def token_column(self) -> str:
-        """Name of the first token column.
-
-        Raises:
-            ColumnError: There is none.
-        """
-        primary = self.schema.primary
-        if not isinstance(primary.type, Tokens):
-            raise ColumnError("there is no token column", hint=suggest("tokens", self.schema.names))
-        return primary.name
-
-    @property
-    def token_count(self) -> int:
-        """Values of the token column in all samples."""
-        self.token_column  # noqa: B018 - raises where there is none
-        return self._version.root.totals.values
-
-    @property
-    def fingerprint(self) -> str:
-        """What the order of samples depends on: store, version, and which samples of it."""
-        root = self._version.root
-        return f"{root.store_id.hex()}/{root.version}"
-
-    def _columns(self, names: Sequence[str] | None) -> list[Column]:
-        """Return columns by name, all that can be read by default."""
-        if isinstance(names, str):
-            raise TypeError(f"columns is a list of names, such as [{names!r}]")
-        return list(self.schema.columns) if names is None else [self.schema.column(name) for name in names]
-
-    # Reading by position --------------------------------------------------------------------------------------
-
-    def _positions(self, key: Any) -> Ints:
-        """Return positions from a slice, a list, or an array of integers or booleans."""
-        count = len(self)
-        if isinstance(key, slice):
-            return np.arange(*key.indices(count))
-        array = np.asarray(key)
-        if array.dtype == bool:
-            if array.shape != (count,):
-                raise IndexError(f"a boolean selection has one item per sample: {count}, not {array.shape}")
-            return np.flatnonzero(array)
-        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-            raise TypeError("positions are a flat list of integers")
-        positions = array.astype(np.int64)
-        positions = np.where(positions < 0, positions + count, positions)
-        if positions.size and (int(positions.min()) < 0 or int(positions.max()) >= count):
-            wrong = int(array[int(np.argmax((positions < 0) | (positions >= count)))])
-            raise IndexError(f"position {wrong} of {count} samples")
-        return positions
-
-    def _rows(
-        self, positions: Ints, columns: list[Column], start: int, stop: int | None, pooled: bool = True
-    ) -> tuple[dict[str, ColumnRows], Ints]:
-        """Return rows of columns and the sample ids, in the order asked for."""
-        order: Ints | None = None
-        if len(positions) > 1 and (np.diff(positions) <= 0).any():
-            positions, order = np.unique(positions, return_inverse=True)  # sorted, with repeats taken out
-        groups = self._version.locate(positions)
-        pool = self._threads() if pooled and len(positions) > 1 else None
-        rows = read_rows(self._version, columns, groups, start=start, stop=stop, pool=pool)
-        ids = self._ids(groups)
-        if order is not None:
-            rows, ids = {name: reorder(one, order) for name, one in rows.items()}, ids[order]
-        return rows, ids
-
-    def _ids(self, groups: Sequence[ShardRows]) -> Ints:
-        """Return the sample ids of rows of shards."""
-        return np.concatenate([np.zeros(0, np.int64), *(self._version.sample_ids(group) for group in groups)])
-
-    def _threads(self) -> ThreadPoolExecutor | None:
-        """Return threads for large scattered reads; none on a machine with one core."""
-        workers = min(4, os.cpu_count() or 1)
-        with self._lock:
-            if self._pool is None and workers > 1:
-                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="tokstore-read")
-            return self._pool
-
-    def take(
+    def where(
         self,
-        positions: Any,
-        columns: Sequence[str] | None = None,
+        condition: str | Sequence[Any] | Callable[[dict[str, Any]], Any] | None = None,
+        /,
         *,
-        start: int = 0,
-        stop: int | None = None,
-    ) -> dict[str, Any]:
-        """Return samples at positions as one batch, in the order asked for.
+        ids: Any = None,
+        columns: Sequence[str] | None = None,
+    ) -> View:
+        """Return the samples for which a condition is true.
+
+        A comparison with something missing is neither true nor false, and neither is ``not`` of it: such samples are
+        left out. NaN compares as in IEEE 754. A number is compared in the precision of its column.
 
         Args:
-            positions: Integers, a slice, or booleans for all samples. Repeats are allowed, negative ones count from
-                the end.
-            columns: Names; all by default.
-            start: First value of every sample to take, of ragged columns of tokens.
-            stop: End of the values to take of every sample; ``None`` for its end. Only blocks in between are read.
-
-        Returns:
-            A dict: `Ragged` of int32 for tokens (int64 above 2**31 ids), arrays for numbers, lists of strings for text,
-            and ``"sample_id"`` (int64).
+            condition: Text such as ``"quality >= 0.5 and source in ('web', 'books') and length(tokens) > 64"``, with
+                ``== != < <= > >=``, ``and or not``, ``in``, ``is missing``, ``length(column)`` and ``sample_id``; names
+                of classes compare as strings. Or tuples, which all hold, ``[("quality", ">=", 0.5)]``, or lists of
+                tuples, of which one holds. Or a function from a batch to booleans.
+            ids: Sample ids: only these. Ids that the view does not have are passed over.
+            columns: What a function gets; all by default.
 
         Raises:
-            IndexError: A position is outside the view.
+            ValueError: The condition breaks the grammar; the message shows where.
             ColumnError: No such column.
+            TypeError: Values of different kinds are compared, or of a kind that cannot be.
 
         Example:
-            >>> store.take([5, 1, 9], ["tokens"], stop=128)["tokens"].lengths  # doctest: +SKIP
-            array([128, 77, 128])
+            >>> store.where("0.2 <= quality < 0.8 and not label in ('spam', 'ham')")  # doctest: +SKIP
         """
-        if start < 0 or (stop is not None and stop < start):
-            raise ValueError(f"start={start} and stop={stop} do not name a part of a sample")
-        chosen = self._columns(columns)
-        if start or stop is not None:
-            chosen = [c for c in chosen if columns is not None or isinstance(c.type, Tokens)]
-            other = next((c.name for c in chosen if not isinstance(c.type, Tokens)), None)
-            if other is not None:
-                raise ValueError(f"start= and stop= are for token columns, and {other!r} is none")
-        rows, ids = self._rows(self._positions(positions), chosen, start, stop)
-        batch = {column.name: deliver_batch(column, rows[column.name]) for column in chosen}
-        return batch | {"sample_id": ids}
+        if condition is None and ids is None:
+            raise TypeError("where() takes a condition, or ids=")
+        view = self
+        if ids is not None:
+            array = np.asarray(ids)
+            if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+                raise TypeError("ids are a flat list of integers")
+            positions = np.unique(positions_of(self._version, array.astype(np.int64)))
+            view = view._keep(Selection.from_positions(positions[positions >= 0]), f"where(ids=<{array.size} ids>)")
+        if condition is None:
+            return view
+        if callable(condition):
+            places = choosing.by_function(condition, view.scan(columns))
+            return view._pick(places, f"where({choosing.name_of(condition)})")
+        if columns is not None:
+            raise TypeError("columns= is what a function gets; a condition names its own")
+        node, text = choosing.bound(condition, self.schema)
+        return view._keep(search(self._version, node, view._chosen, self._threads()), f"where({text!r})")
 
-    @overload
-    def __getitem__(self, key: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, key: slice | Sequence[int] | NDArray[Any]) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, key: str) -> Any: ...
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            return self._whole_column(self.schema.column(key))
-        if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-            return self.__getitems__([int(key)])[0]
-        return self.take(key)
-
-    def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Return samples one by one, read together: what a map-style `DataLoader` calls."""
-        columns = self._columns(None)
-        rows, ids = self._rows(self._positions(list(positions)), columns, 0, None)
-        return _samples(columns, rows, ids)
-
-    def _whole_column(self, column: Column) -> Any:
-        """Return all rows of one column."""
-        rows, _ = self._rows(np.arange(len(self)), [column], 0, None)
-        return deliver_batch(column, rows[column.name])
-
-    def missing(self, name: str) -> NDArray[np.bool_]:
-        """Return for every sample whether a column is missing; nothing is decoded.
+    def select(self, columns: Sequence[str]) -> View:
+        """Return the view with only some columns; they stay in the order of the store.
 
         Args:
-            name: A column.
+            columns: Names, one or more.
+
+        Raises:
+            ColumnError: No such column.
         """
-        column = self.schema.column(name)
-        parts = [np.zeros(0, bool)]
-        for group in self._version.locate(np.arange(len(self))):
-            self._version.open_files([(group.page, group.shard)], [column])
-            place = self._version.place_of(group.page, group.shard, column)
-            if place.file is None:
-                parts.append(np.full(len(group.rows), place.constant is None))
-                continue
-            place.file.check_layout(column.column_id, column.type)
-            valid = place.file.rows(column.column_id).valid
-            rows = group.rows + place.first_row
-            parts.append(np.zeros(len(rows), bool) if valid is None else ~valid[rows])
-        return np.concatenate(parts)
+        ids = {column.column_id for column in self._columns(columns)}
+        if not ids:
+            raise ValueError("a view has at least one column")
+        schema = Schema.from_columns([column for column in self.schema.columns if column.column_id in ids])
+        step = f"select({list(schema.names)!r})"
+        return View(self._version, self._state, schema, (*self._recipe, step))
 
-    # Reading in order -----------------------------------------------------------------------------------------
+    def sort(self, by: str, *, descending: bool = False) -> View:
+        """Return the samples in the order of a column; equal ones stay as they are.
 
-    def scan(
+        Labels are sorted by number, texts by code points. NaN comes after all numbers and missing last, ascending or
+        descending.
+
+        Args:
+            by: A column, ``length(column)`` or ``sample_id``.
+            descending: From the highest on.
+        """
+        places = choosing.sorted_places(self._read, self.schema, by, descending)
+        return self._pick(places, choosing.named("sort", by=by, descending=descending or None))
+
+    def sample(
         self,
-        columns: Sequence[str] | None = None,
+        n: int | None = None,
         *,
-        batch_size: int = 65_536,
-        part: tuple[int, int] | None = None,
-        threads: int | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """Read all samples in order, in batches that are bounded in samples and in values.
+        fraction: float | None = None,
+        tokens: int | None = None,
+        by: str | None = None,
+        seed: int = 0,
+    ) -> View:
+        """Draw samples without replacement, in view order.
+
+        The draw depends on the seed and the sample ids alone, so that after an append only few samples change.
 
         Args:
-            columns: Names; all by default.
-            batch_size: Samples in a batch, at most. A batch also ends near 2**20 values, so that memory stays small
-                whatever the samples' length; a single longer sample comes alone.
-            part: ``(i, n)``: only the i-th of n parts of nearly equal numbers of samples, for n processes side by side.
+            n: How many.
+            fraction: Their share, instead.
+            tokens: How many tokens at most, instead: samples are drawn until the next one would be too much.
+            by: A column with the weights they are drawn by; the weights of `weigh` have no influence.
+            seed: From 0 to 2**64 - 1.
 
-        Yields:
-            Batches as from `take`.
+        Raises:
+            ValueError: There are not as many, or a weight is missing, negative, NaN or infinite.
+        """
+        amount = draws.amount_of(len(self), n, fraction, tokens)
+        weights = None
+        if by is not None:
+            weights = filled(*choosing.numbers(self._read, self.schema, by), None, f"column {by!r}")
+        places = choosing.drawn(self["sample_id"], seed, weights, amount, self.lengths)
+        return self._pick(places, choosing.named("sample", n=n, fraction=fraction, tokens=tokens, by=by, seed=seed))
+
+    def top(
+        self,
+        column: str,
+        n: int | None = None,
+        *,
+        tokens: int | None = None,
+        fraction: float | None = None,
+        lowest: bool = False,
+    ) -> View:
+        """Return the samples with the highest values of a column, in view order; of equal ones the first.
+
+        Missing and NaN are never among them.
+
+        Args:
+            column: A column of numbers, ``length(column)`` or ``sample_id``.
+            n: How many.
+            tokens: How many tokens at most, instead: samples are taken until the next one would be too much.
+            fraction: Their share of all samples, instead.
+            lowest: Those with the lowest values.
+
+        Raises:
+            ValueError: There are not as many.
+        """
+        amount = draws.amount_of(len(self), n, fraction, tokens)
+        places = choosing.top_places(self._read, self.schema, column, lowest, amount, self.lengths)
+        given = {"n": n, "tokens": tokens, "fraction": fraction, "lowest": lowest or None}
+        return self._pick(places, choosing.named("top", column=column, **given))
+
+    def split(self, shares: Mapping[str, float], *, by: str | None = None, seed: int = 0) -> dict[str, View]:
+        """Divide the samples into views, of which each sample is in exactly one.
+
+        Where a sample goes depends on the seed and its id alone, so that it stays there when others are appended. Sizes
+        follow the shares as chance has it.
+
+        Args:
+            shares: Name and share of every part, in an order that matters; they add up to 1.
+            by: A column whose equal values stay together; a sample without a value goes its own way.
+            seed: From 0 to 2**64 - 1.
 
         Example:
-            >>> sum(len(b["tokens"].values) for b in store.scan(["tokens"]))  # doctest: +SKIP
-            8600020
+            >>> train, val = store.split({"train": 0.995, "val": 0.005}).values()  # doctest: +SKIP
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size is 1 or more, not {batch_size}")
-        first, stop = 0, len(self)
-        if part is not None:
-            index, of = part
-            if not 0 <= index < of:
-                raise ValueError(f"part is (i, n) with 0 <= i < n, not {part}")
-            first, stop = len(self) * index // of, len(self) * (index + 1) // of
-        chosen = self._columns(columns)
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads is 1 or more, not {threads}")
-        return self._scan(chosen, first, stop, batch_size, pooled=threads != 1)
+        parts = choosing.split_parts(self._read, self.schema, shares, by, seed)
+        step = choosing.named("split", shares=dict(shares), by=by, seed=seed)
+        return {name: self._pick(part, f"{step}[{name!r}]") for name, part in zip(shares, parts, strict=True)}
 
-    def _scan(
-        self, columns: list[Column], first: int, stop: int, batch_size: int, pooled: bool
-    ) -> Iterator[dict[str, Any]]:
-        """Yield batches of columns between two positions."""
-        for a, b in self._batches(columns, first, stop, batch_size):
-            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled)
-            yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
+    # Sets ---------------------------------------------------------------------------------------------------------
 
-    def _batches(self, columns: list[Column], first: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:
-        """Yield positions at which batches begin and end."""
-        ragged = [column for column in columns if column.type.ragged]
-        for begin in range(first, stop, _ROWS_AT_ONCE):
-            end = min(begin + _ROWS_AT_ONCE, stop)
-            groups = self._version.locate(np.arange(begin, end))
-            ends = np.zeros(end - begin, np.int64)
-            for column in ragged:
-                ends += read_lengths(self._version, column, groups)
-            np.cumsum(ends, out=ends)
-            # Blocks end where samples end, so that a batch which ends there decodes no block that the next one needs
-            # too.
-            edges = block_edges(self._version, ragged[0], groups) if ragged else np.zeros(0, np.int64)
-            at, done = 0, 0
-            while at < len(ends):
-                full = int(np.searchsorted(ends, done + _BATCH_VALUES, side="right"))
-                upto = min(max(full, at + 1), at + batch_size, len(ends))
-                edge = int(np.searchsorted(edges, upto, side="right")) - 1
-                if upto < len(ends) and edge >= 0 and edges[edge] > at + (upto - at) // 2:
-                    upto = int(edges[edge])
-                yield begin + at, begin + upto
-                at, done = upto, int(ends[upto - 1])
+    def _other(self, other: View) -> Selection:
+        """Return the samples of another view of the same version."""
+        mine, its = self._version.root, other._version.root
+        if (mine.store_id, mine.version) != (its.store_id, its.version):
+            raise ValueError(
+                f"views of different versions cannot be joined: version {mine.version} of {self.path} and version "
+                f"{its.version} of {other.path}; save one and load it from the other's store"
+            )
+        return other._set()
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield samples one by one, read in batches."""
-        columns = self._columns(None)
-        for a, b in self._batches(columns, 0, len(self), 4096):
-            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
-            yield from _samples(columns, rows, ids)
+    def _joined(self, state: State, sign: str, other: View) -> View:
+        """Return a view with one step that says what was joined."""
+        return View(self._version, state, self._schema, (f"({self.recipe} {sign} {other.recipe})",))
 
-    # What the loader asks for -----------------------------------------------------------------------------------
+    def __and__(self, other: object) -> View:
+        """Return the samples that are in both, with order, weights and columns of this view."""
+        if not isinstance(other, View):
+            return NotImplemented
+        return self._joined(self._kept(self._other(other)), "&", other)
 
-    def lengths(self, first: int = 0, stop: int | None = None, *, column: str | None = None) -> Ints:
-        """Return how many values samples have in a ragged column; nothing is decoded.
+    def __sub__(self, other: object) -> View:
+        """Return the samples that are not in the other view, with order, weights and columns of this one."""
+        if not isinstance(other, View):
+            return NotImplemented
+        return self._joined(self._kept(self._set() - self._other(other)), "-", other)
+
+    def __or__(self, other: object) -> View:
+        """Return the samples of this view and those that only the other has, with the columns of this one.
+
+        In the order of the version if both are; else this view's come first. Samples keep their weights, this view's
+        where they are in both, and 1 where their view has none.
+        """
+        if not isinstance(other, View):
+            return NotImplemented
+        theirs = View(self._version, other._kept(self._other(other) - self._set()))
+        positions = np.concatenate([one._at(np.arange(len(one))) for one in (self, theirs)])
+        weights = None
+        if self.is_weighted or other.is_weighted:
+            weights = np.concatenate([one._fixed_weights() for one in (self, theirs)])
+        if self._order is None and other._order is None:
+            ascending = np.argsort(positions, kind="stable")
+            positions, weights = positions[ascending], None if weights is None else weights[ascending]
+        return self._joined(state_of(positions, weights), "|", other)
+
+    # Weights ------------------------------------------------------------------------------------------------------
+
+    def weigh(
+        self,
+        by: str | NDArray[Any] | Sequence[float] | Callable[[dict[str, Any]], Any],
+        *,
+        mean: float | None = None,
+        missing: float | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> View:
+        """Return the samples with weights: how often each is expected in an epoch, in steps of 2**-16.
+
+        Weights that there were are replaced.
 
         Args:
-            first: First position.
-            stop: End of the positions; ``None`` for the end of the view.
-            column: Its name; the token column by default.
+            by: A column of numbers, one number per sample, or a function from a batch to one number per sample.
+            mean: Scale all weights so that this is their mean; ``None`` takes them as they are.
+            missing: What a sample without a number weighs, before that. NaN of an array or a function
+                counts as missing.
+            columns: What a function gets; all by default.
+
+        Raises:
+            ValueError: Missing weights without ``missing=``, negative, infinite, NaN or too large ones.
         """
-        chosen = self.schema.column(column or self.token_column)
-        if not chosen.type.ragged:
-            raise TypeError(f"column {chosen.name!r} has one value per sample")
-        return read_lengths(
-            self._version, chosen, self._version.locate(np.arange(*slice(first, stop).indices(len(self))))
+        what = f"column {by!r}" if isinstance(by, str) else choosing.name_of(by)
+        if isinstance(by, str):
+            values, lacking = choosing.numbers(self._read, self.schema, by)
+        elif callable(by):
+            parts = [(as_numbers(by(b), len(b["sample_id"]), what)) for b in self.scan(columns)]
+            values = np.concatenate([np.zeros(0), *(part for part, _ in parts)])
+            lacking = np.concatenate([np.zeros(0, bool), *(none for _, none in parts)])
+        else:
+            values, lacking = as_numbers(by, len(self), what)
+        weights = fixed_weights(filled(values, lacking, missing, what), mean, what)
+        step = choosing.named("weigh", by=what, mean=mean, missing=missing)
+        return self._next((self._chosen, self._order, weights), step)
+
+    # Keeping it ---------------------------------------------------------------------------------------------------
+
+    def save(self, name: str, *, exist: str = "error") -> None:
+        """Keep the view in the store, by sample ids, under a name; `Store.load` gives it back in any version.
+
+        Args:
+            name: Letters, digits, ``.``, ``_`` and ``-``.
+            exist: ``"error"`` refuses a name that is taken; ``"replace"`` puts this view in its place.
+
+        Raises:
+            ExistsError: The name is taken.
+            UnsupportedError: The store is a single file.
+        """
+        made = saved_of(self._version, self._state, self["sample_id"], self._schema, self._recipe)
+        write_saved(self._version, name, made, exist)
+
+    def materialize(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        level: str | None = None,
+        attachments: Mapping[str, str | os.PathLike[str] | bytes] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        shard_tokens: int = 1 << 27,
+        threads: int | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Write the samples as a new store, encoded anew, with sample ids of its own; for a view so thin that reading
+        it wastes decoding.
+
+        Args:
+            path: A folder that is free, or a file that ends in ``.tok``.
+            level: As of `create`; by default every column keeps its own.
+            attachments: Files that travel with the store; by default those of this one.
+            metadata: Anything that JSON can hold; by default that of this store.
+            shard_tokens: Tokens of one shard.
+            threads: Threads that encode.
+            progress: Called with a `Progress` of samples.
+
+        Raises:
+            ExistsError: The target is there.
+        """
+        write_store(
+            path,
+            self.schema.columns,
+            self._row_batches(),
+            len(self),
+            level=level,
+            attachments=self.attachments if attachments is None else attachments,
+            metadata=self.metadata if metadata is None else metadata,
+            shard_tokens=shard_tokens,
+            threads=threads,
+            progress=progress,
         )
-
-    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
-        """Return the tokens of consecutive samples as one flat array, on the caller's thread.
-
-        Args:
-            first: First position.
-            stop: End of the positions.
-            skip: Tokens to leave out at the start.
-            limit: Tokens to return at most. Only blocks that hold returned tokens are read.
-        """
-        column = self.schema.column(self.token_column)
-        groups = self._version.locate(np.arange(first, stop))
-        if not skip and limit is None:
-            return read_rows(self._version, [column], groups)[column.name].values
-        lengths = read_lengths(self._version, column, groups)
-        ends = np.cumsum(lengths)
-        starts = ends - lengths
-        until = int(ends[-1]) if len(ends) else 0
-        until = until if limit is None else min(until, skip + limit)
-        # Samples that are cut at the start or the end are read alone, the whole ones between them together.
-        used = np.flatnonzero((ends > skip) & (starts < until))
-        if not len(used):
-            return np.zeros(0, result_dtype(column))
-        low, high = int(used[0]), int(used[-1]) + 1
-        edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
-        parts = []
-        for a, b in pairwise(edges):
-            begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
-            part = self._version.locate(np.arange(first + a, first + b))
-            rows = read_rows(self._version, [column], part, start=begin, stop=end)
-            parts.append(rows[column.name].values)
-        return np.concatenate(parts)
-
-    def spans(self) -> ViewSpans:
-        """Return the spans of all samples in order (format.md 7.3); opens no data file."""
-        version = self._version
-        numbers = list(range(len(version.root.pages)))
-        columns: list[list[Ints]] = [[np.zeros(0, np.int64)] for _ in range(4)]
-        for number, plan in zip(numbers, version.plans(numbers), strict=True):
-            s, gone = plan.spans, version.deletions(number)
-            samples, values, lead = s.samples, s.values, s.lead
-            if gone is not None:
-                (page,) = version.pages([number])
-                lead = gone.lead_left(lead, samples, plan.shard_spans, page.samples)
-                samples, values = gone.span_samples, gone.span_values
-            for held, one in zip(columns, (s.blocks, samples, values, lead), strict=True):
-                held.append(one)
-        blocks, samples, values, lead = (np.concatenate(held) for held in columns)
-        return ViewSpans(np.cumsum(samples) - samples, Spans(blocks, samples, values, lead))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Threads and locks stay behind; the version pickles as root and storage and opens its files again.
-        return {name: value for name, value in self.__dict__.items() if name not in ("_pool", "_lock")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.renew()
-        renew_after_fork(self)
-
-
-def _samples(columns: list[Column], rows: dict[str, ColumnRows], ids: Ints) -> list[dict[str, Any]]:
-    """Return rows as one dict per sample."""
-    valid = {column.name: rows[column.name].valid for column in columns}
-    batches = {column.name: deliver_batch(column, rows[column.name]) for column in columns}
-    return [
-        {c.name: deliver_sample(c, batches[c.name], row, valid[c.name]) for c in columns} | {"sample_id": sample_id}
-        for row, sample_id in enumerate(ids.tolist())
-    ]

@@ -21,6 +21,7 @@ from tokstore.errors import CorruptError
 __all__ = [
     "INDEX_PLACE",
     "ROWS_BLOCK",
+    "SEED_MASK",
     "TABLE_BLOCK",
     "checksum",
     "decode_metadata",
@@ -33,7 +34,7 @@ __all__ = [
     "zstd_content_bytes",
 ]
 
-_MASK = (1 << 64) - 1
+SEED_MASK = (1 << 64) - 1
 ROWS_BLOCK = (1 << 32) - 2
 TABLE_BLOCK = (1 << 32) - 1
 INDEX_PLACE = ((1 << 32) - 1, (1 << 32) - 1)
@@ -58,7 +59,7 @@ def place_seed(file_id: bytes, column_id: int, block: int) -> int:
         >>> place_seed(bytes(16), 1, 2)
         4294967298
     """
-    return (int.from_bytes(file_id[:8], "little") + (column_id << 32) + block) & _MASK
+    return (int.from_bytes(file_id[:8], "little") + (column_id << 32) + block) & SEED_MASK
 
 
 def json_checksum(members: dict[str, object]) -> str:

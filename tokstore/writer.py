@@ -21,11 +21,11 @@ from tokstore.block import ColumnRows
 from tokstore.buffers import ColumnBuffer
 from tokstore.codecs.ranking import LEVELS
 from tokstore.column_types import Tokens
-from tokstore.encoders import Encoders, LoadTable
+from tokstore.encoders import Encoders, LoadObject
 from tokstore.errors import ColumnError, TokstoreError, suggest
 from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.growth import NewShards
-from tokstore.intake import missing_rows, take_in
+from tokstore.intake import check_masks, missing_rows, take_in
 from tokstore.objects import StoredObject, object_path
 from tokstore.pages import Page
 from tokstore.plan import Plan
@@ -75,7 +75,7 @@ class Writer:
         threads: Threads that encode blocks; the number of processors by default.
         progress: Called now and then with a `Progress` of tokens written.
         single: For a single file: its name and what it carries beside the columns.
-        current: Returns the rank table of a column that shards may share, with its object as it is stored.
+        current: Returns the object of a column that shards may share.
         abandon: Called after `abort`.
     """
 
@@ -90,7 +90,7 @@ class Writer:
         threads: int | None = None,
         progress: Callable[[Progress], None] | None = None,
         single: SingleFile | None = None,
-        current: LoadTable | None = None,
+        current: LoadObject | None = None,
         abandon: Callable[[], None] | None = None,
     ) -> None:
         if level not in LEVELS:
@@ -154,6 +154,7 @@ class Writer:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
             raise ValueError(f"columns have different numbers of samples: {listed}")
         count = next(iter(counts.values()))
+        check_masks(self._schema, {self._schema.column(name).column_id: one for name, one in rows.items()})
         self._add(
             {c.column_id: rows[c.name] if c.name in rows else missing_rows(c, count) for c in self._schema.columns},
             count,
@@ -261,7 +262,9 @@ class Writer:
 
     def _take_samples(self, samples: list[dict[str, Any]]) -> dict[int, ColumnRows]:
         """Check samples that came one by one."""
-        return {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+        rows = {c.column_id: take_in(c, [one.get(c.name) for one in samples]) for c in self._schema.columns}
+        check_masks(self._schema, rows)
+        return rows
 
     def _take_one_by_one(self, samples: list[dict[str, Any]]) -> None:
         """Find the sample that is wrong and leave it out; those before it are taken, those after it wait again."""

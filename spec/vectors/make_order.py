@@ -27,7 +27,7 @@ Segment = tuple[int, int, int]
 
 M64 = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
-BLOCK, SPAN, MAX_SPANS = 1 << 14, 1 << 18, 1 << 20
+BLOCK, SPAN, MAX_SPANS = 1 << 15, 1 << 18, 1 << 20
 
 
 # 2. Keys

@@ -85,18 +85,27 @@ def _columns(facts: dict[str, Any]) -> Any:
                 "bytes": bytes_text(taken),
                 "bits/value": f"{8 * taken / values:.2f}" if values else "",
                 "blocks": "\n".join(forms),
+                "error": _error(one.get("quality")),
                 "range": "" if one.get("min") is None else f"{_short(one['min'])} … {_short(one['max'])}",
                 "missing": count_text(one["missing"]) if one.get("missing") else "",
             }
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown = [name for name in rows[0] if name not in ("range", "missing") or any(row[name] for row in rows)]
+    shown = [name for name in rows[0] if name not in ("error", "range", "missing") or any(row[name] for row in rows)]
     for name in shown:
         is_number = name in ("values", "bytes", "bits/value", "missing")
         table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(Text(row[name]) for name in shown))
     return table
+
+
+def _error(quality: dict[str, Any] | None) -> str:
+    """Say what a codec with losses did, as it was measured."""
+    if quality is None:
+        return ""
+    found = "" if quality["recall10"] is None else f", recall@10 {quality['recall10']:.3f}"
+    return f"rms {quality['rms']:.2g}, max {quality['max']:.2g}{found}"
 
 
 def _short(value: Any) -> str:

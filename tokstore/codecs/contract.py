@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from numpy.typing import NDArray
 
@@ -18,7 +18,10 @@ __all__ = [
     "ZSTD",
     "ZSTD_DICTIONARY",
     "BlockDecoder",
+    "EachEncoder",
     "EncodedBlock",
+    "Run",
+    "decode_each",
     "pack",
     "split_form",
     "unpack_coded",
@@ -42,43 +45,65 @@ class EncodedBlock:
         return 8 if self.form >> 4 else 64
 
 
+class EachEncoder:
+    """What encoders share that gain nothing by seeing several blocks at once.
+
+    Attributes:
+        codec: Number of the codec (registry.md 2).
+        run: Blocks that are given to `encode_run` at once.
+    """
+
+    codec: ClassVar[int]
+    run: ClassVar[int] = 4
+
+    def encode(self, values: NDArray[Any]) -> EncodedBlock:
+        """Encode one block, 1 value or more."""
+        raise TypeError(f"{type(self).__name__} encodes nothing")
+
+    def encode_run(self, parts: Sequence[NDArray[Any]]) -> list[EncodedBlock]:
+        """Encode several blocks."""
+        return [self.encode(part) for part in parts]
+
+
+Run = tuple[memoryview, int, NDArray[Any]]
+"""A block to be decoded among others: its bytes, its form, and where its values go."""
+
+
 class BlockDecoder(Protocol):
     """Decode the blocks of one column of one file."""
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out`, a contiguous array of exactly as many values as the block has."""
 
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Return bytes and form of blocks as `decode` takes them, unpacked together where that is faster.
-
-        Args:
-            blocks: Bytes, form and number of values of each.
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode several blocks, together where that is faster. An error need not say which block it is about: whoever
+        wants to know decodes them one by one.
         """
 
 
-def unpack_together(
-    blocks: Sequence[tuple[memoryview, int, int]], dictionary: Dictionary | None, widest: int
-) -> list[tuple[memoryview, int]]:
+def unpack_together(blocks: Sequence[Run], dictionary: Dictionary | None, widest: int) -> Sequence[Run]:
     """Unpack blocks of the same packing by one call, as stored blocks of the same value form; leave others as they are.
 
     Args:
-        blocks: Bytes, form and number of values of each.
+        blocks: Bytes, form, and where the values go, of each.
         dictionary: The history for packing 2.
         widest: Coded bytes of a value, at most.
     """
-    given = [(data, form) for data, form, _ in blocks]
-    packings = {form >> 4 for _, form in given}
+    packings = {form >> 4 for _, form, _ in blocks}
     if len(blocks) < _TOGETHER or len(packings) != 1 or not packings <= {ZSTD, ZSTD_DICTIONARY}:
-        return given
+        return blocks
     history = dictionary if packings == {ZSTD_DICTIONARY} else None
     if packings == {ZSTD_DICTIONARY} and history is None:
-        return given
-    most = [min(widest * count, MAX_BLOCK_BYTES) for _, _, count in blocks]
-    try:
-        coded = frames.decompress_many([data for data, _ in given], most=most, dictionary=history)
-    except CorruptError:
-        return given  # block by block the error says which one it is, and why
-    return [(one, form & 15) for one, (_, form) in zip(coded, given, strict=True)]
+        return blocks
+    most = [min(widest * out.size, MAX_BLOCK_BYTES) for _, _, out in blocks]
+    coded = frames.decompress_many([data for data, _, _ in blocks], most=most, dictionary=history)
+    return [(one, form & 15, out) for one, (_, form, out) in zip(coded, blocks, strict=True)]
+
+
+def decode_each(decoder: BlockDecoder, blocks: Sequence[Run]) -> None:
+    """Decode blocks one by one: `BlockDecoder.decode_run` for codecs that gain nothing by more."""
+    for data, form, out in blocks:
+        decoder.decode(data, form, out)
 
 
 def split_form(form: int, forms: frozenset[int], packings: frozenset[int]) -> tuple[int, int]:
@@ -89,9 +114,15 @@ def split_form(form: int, forms: frozenset[int], packings: frozenset[int]) -> tu
     return value_form, packing
 
 
-def pack(coded: bytes | memoryview, value_form: int, level: int, dictionary: Dictionary | None) -> EncodedBlock:
+def pack(
+    coded: bytes | memoryview,
+    value_form: int,
+    level: int,
+    dictionary: Dictionary | None,
+    min_match: int | None = None,
+) -> EncodedBlock:
     """Compress coded bytes where that makes them smaller."""
-    packed = frames.compress(coded, level, dictionary)
+    packed = frames.compress(coded, level, dictionary, min_match)
     if len(packed) >= len(coded):
         return EncodedBlock(bytes(coded), value_form)
     return EncodedBlock(packed, value_form | (ZSTD_DICTIONARY if dictionary else ZSTD) << 4)

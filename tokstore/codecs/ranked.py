@@ -18,7 +18,9 @@ from tokstore.codecs.contract import (
     PLAIN,
     ZSTD,
     ZSTD_DICTIONARY,
+    EachEncoder,
     EncodedBlock,
+    Run,
     pack,
     split_form,
     unpack_coded,
@@ -39,8 +41,10 @@ _PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
 _ESCAPE = 65_535
 _WIDEST = 6  # coded bytes of a value: a u16 rank and the id of its escape
 _MOST_ESCAPES = 0.005
+_MIN_MATCH = 6
 _DENSE_IDS = 1 << 24
 _HEADER = struct.Struct("<II")
+_U16 = np.dtype("<u2")
 Ids = NDArray[np.integer[Any]]
 
 
@@ -148,7 +152,7 @@ class _Ranks:
         return np.where(known, self._order[at], values.astype(np.int64) + self._entries)
 
 
-class TokenEncoder:
+class TokenEncoder(EachEncoder):
     """Encode blocks of token ids at one level. Thread-safe.
 
     Args:
@@ -157,6 +161,8 @@ class TokenEncoder:
         leb128: Prefer LEB128 ranks (level ``small``) to u16 ranks.
         zstd_level: 1 to 22.
     """
+
+    codec = 1
 
     def __init__(self, vocab_size: int, table: RankTable | None, *, leb128: bool, zstd_level: int) -> None:
         self.table = table
@@ -185,7 +191,9 @@ class TokenEncoder:
     def encode(self, values: Ids) -> EncodedBlock:
         """Encode one block of ids, 1 or more."""
         coded, form = self.code(values)
-        return pack(coded, form, self._level, self.table.dictionary if self.table else None)
+        # Ranks are two bytes wide: matches of fewer than three of them cost a reader more time than they save bytes.
+        min_match = _MIN_MATCH if form == RANK_U16 else None
+        return pack(coded, form, self._level, self.table.dictionary if self.table else None, min_match)
 
 
 class TokenDecoder:
@@ -234,9 +242,17 @@ class TokenDecoder:
             wide[:, :3] = raw.reshape(n, 3)
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
 
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Unpack blocks together; see `BlockDecoder`."""
-        return unpack_together(blocks, self._dictionary, _WIDEST)
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode several blocks: one call of zstd for all of them, one look-up for each; see `BlockDecoder`."""
+        table, entries = self._ids, self._entries
+        for data, form, out in unpack_together(blocks, self._dictionary, _WIDEST):
+            # What most blocks are: ranks without escapes. All else goes the long way.
+            if form == RANK_U16 and table is not None and len(data) == 2 * out.size and table.dtype == out.dtype:
+                ranks = np.frombuffer(data, _U16)
+                if np.maximum.reduce(ranks) < entries:
+                    table.take(ranks, out=out, mode="wrap")
+                    continue
+            self.decode(data, form, out)
 
     @property
     def _dictionary(self) -> Dictionary | None:

@@ -9,6 +9,7 @@ costs a reader cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,8 @@ from tokstore.frames import TRAINED_MAGIC
 __all__ = ["LEVELS", "Level", "choose_encoder"]
 
 _SMALLEST_TABLED = 65_536
-_SAMPLES = 24
-_WINDOW = 16_384
+_SAMPLES = 16
+_WINDOW = 32_768
 _GOLDEN = 0.6180339887
 _MUST_SAVE = 0.02
 _STRETCH_BYTES = 8192
@@ -55,6 +56,7 @@ def choose_encoder(
     level: Level,
     current: RankTable | None,
     object_bytes: Callable[[RankTable], int],
+    pool: Executor,
 ) -> TokenEncoder:
     """Choose how the tokens of one shard are encoded.
 
@@ -64,6 +66,7 @@ def choose_encoder(
         level: What the writer is asked for.
         current: The store's current table, if there is one.
         object_bytes: How many bytes a table takes at rest.
+        pool: Threads that try the candidates.
 
     Returns:
         An encoder; its `table` is `current`, a new one, or ``None``.
@@ -80,7 +83,7 @@ def choose_encoder(
         if current is None:
             return plain
         both = [plain, encoder(current)]
-        return min(both, key=lambda one: _rate(one, [values]))
+        return both[int(np.argmin(_rates(both, [values], pool)))]
     own = encoder(RankTable(_rank(values, vocab_size)))
     first = values[:_WINDOW]
     coded_bytes = count * len(own.code(first)[0]) / len(first)
@@ -90,21 +93,24 @@ def choose_encoder(
     windows = _windows(values, [(number, covered) for number, (_, covered) in zip(stretches, made, strict=True)])
     candidates = [(own, 0), (plain, 0), *((encoder(table), covered) for table, covered in made)]
     # What lies in the dictionary itself costs next to nothing; the windows lie beside it and stand for all the rest.
+    shared = [] if current is None else [encoder(current)]
+    rates = _rates([one for one, _ in candidates] + shared, windows, pool)
     costs = [
-        (count - covered) * _rate(one, windows) + (object_bytes(one.table) if one.table else 0)
-        for one, covered in candidates
+        (count - covered) * rate + (object_bytes(one.table) if one.table else 0)
+        for (one, covered), rate in zip(candidates, rates, strict=False)
     ]
     best = int(np.argmin(costs))
-    if current is not None:
-        shared = encoder(current)
-        if count * _rate(shared, windows) * (1 - _MUST_SAVE) <= costs[best]:
-            return shared
+    if shared and count * rates[-1] * (1 - _MUST_SAVE) <= costs[best]:
+        return shared[0]
     return candidates[best][0]
 
 
-def _rate(encoder: TokenEncoder, windows: Sequence[Ids]) -> float:
-    """Return the encoded bytes per value."""
-    return sum(len(encoder.encode(window).data) for window in windows) / sum(len(window) for window in windows)
+def _rates(encoders: Sequence[TokenEncoder], windows: Sequence[Ids], pool: Executor) -> list[float]:
+    """Return the encoded bytes per value of each encoder."""
+    trials = [(one, window) for one in encoders for window in windows]
+    nbytes = np.array(list(pool.map(lambda trial: len(trial[0].encode(trial[1]).data), trials)), np.int64)
+    values = sum(len(window) for window in windows)
+    return [float(total) / values for total in nbytes.reshape(len(encoders), len(windows)).sum(axis=1)]
 
 
 def _windows(values: Ids, grids: Sequence[tuple[int, int]]) -> list[Ids]:

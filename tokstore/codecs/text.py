@@ -8,7 +8,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.codecs.contract import PLAIN, ZSTD, ZSTD_DICTIONARY, EncodedBlock, pack, split_form, unpack_coded
+from tokstore.codecs.contract import (
+    PLAIN,
+    ZSTD,
+    ZSTD_DICTIONARY,
+    EachEncoder,
+    EncodedBlock,
+    Run,
+    decode_each,
+    pack,
+    split_form,
+    unpack_coded,
+)
 from tokstore.frames import Dictionary
 
 __all__ = ["TextDecoder", "TextEncoder"]
@@ -17,15 +28,17 @@ _FORMS: Final = frozenset({0})
 _PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
 
 
-class TextEncoder:
+class TextEncoder(EachEncoder):
     """Encode blocks of bytes. Thread-safe."""
 
-    def __init__(self, zstd_level: int) -> None:
-        self._level = zstd_level
+    codec = 3
+
+    def __init__(self, zstd_level: int, dictionary: Dictionary | None = None) -> None:
+        self._level, self._dictionary = zstd_level, dictionary
 
     def encode(self, values: NDArray[Any]) -> EncodedBlock:
         """Encode one block of bytes, 1 or more."""
-        return pack(np.ascontiguousarray(values, np.uint8).data, 0, self._level, None)
+        return pack(np.ascontiguousarray(values, np.uint8).data, 0, self._level, self._dictionary)
 
 
 class TextDecoder:
@@ -34,9 +47,9 @@ class TextDecoder:
     def __init__(self, dictionary: Dictionary | None = None) -> None:
         self._dictionary = dictionary
 
-    def unpack(self, blocks: Sequence[tuple[memoryview, int, int]]) -> list[tuple[memoryview, int]]:
-        """Leave blocks as they are; see `BlockDecoder`."""
-        return [(data, form) for data, form, _ in blocks]
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode several blocks; see `BlockDecoder`."""
+        decode_each(self, blocks)
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
         """Decode one block into `out` (uint8); see `BlockDecoder`."""

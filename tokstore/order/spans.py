@@ -29,7 +29,7 @@ __all__ = [
 
 I64 = NDArray[np.int64]
 
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 SPAN = 1 << 18
 MAX_SPANS = 1 << 20
 
@@ -65,7 +65,7 @@ def span_target(total: int, lanes: int) -> int:
 
     Example:
         >>> span_target(10**8, 12), span_target(10**12, 768), span_target(1000, 12)
-        (262144, 953675, 16384)
+        (262144, 953675, 32768)
     """
     return max(min(max(total // (16 * lanes), BLOCK), SPAN), -(-total // MAX_SPANS))
 

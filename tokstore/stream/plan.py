@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.errors import UnsupportedError
 from tokstore.order import (
     ORDER_VERSION,
     Cuts,
@@ -140,7 +141,12 @@ def make_plan(
 
     Raises:
         ValueError: The source has no values, or its table of spans contradicts itself.
+        UnsupportedError: The source has weights.
     """
+    if getattr(source, "is_weighted", False):
+        raise UnsupportedError(
+            "this version does not stream by weights", hint="stream the view that weigh() was called on"
+        )
     table = source.spans()
     cuts = stored_cuts(table.samples, table.values, table.lead)
     total, samples = int(cuts.offset[-1]), int(cuts.first[-1])

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import bad_contents, bad_files, bad_metadata, bad_pages, bad_stores, good_columns, good_stores, good_tokens
+from . import (
+    bad_contents,
+    bad_files,
+    bad_metadata,
+    bad_pages,
+    bad_stores,
+    bad_types,
+    bad_vectors,
+    good_columns,
+    good_stores,
+    good_tokens,
+    good_types,
+)
 from .vector import Vector
 
 
@@ -12,9 +24,12 @@ def vectors() -> Iterator[Vector]:
     """Make every vector."""
     yield from good_tokens.vectors()
     yield from good_columns.vectors()
+    yield from good_types.vectors()
     yield from good_stores.vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
+    yield from bad_types.vectors()
+    yield from bad_vectors.vectors()
     yield from bad_metadata.vectors()
     yield from bad_stores.vectors()
     yield from bad_pages.vectors()

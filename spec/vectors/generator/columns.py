@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from .primitives import packed, u16, u32
 from .zframe import frame, from_dictionary
 
 Sample = list[int] | None
-WIDTH = {1: 1, 2: 2, 3: 4, 4: 8, 5: 1, 6: 2, 7: 4, 8: 8, 9: 2, 10: 2, 11: 4, 12: 8}
+WIDTH = {1: 1, 2: 2, 3: 4, 4: 8, 5: 1, 6: 2, 7: 4, 8: 8, 9: 2, 10: 2, 11: 4, 12: 8, 13: 1}
 FLOAT_FORMAT = {9: "<e", 11: "<f", 12: "<d"}
 ZSTD, DICTIONARY = 16, 32
 RANKS, LEB128, THREE = 2, 3, 4
@@ -36,6 +37,7 @@ class Block:
     values: int
     form: int
     stored: bytes
+    nan: int | None = None
 
 
 @dataclass
@@ -60,7 +62,9 @@ class Column:
     level: str | None = None
     widths: dict[str, tuple[int, int]] = field(default_factory=dict)
     entry: dict[str, int] = field(default_factory=dict)
-    digest_dtype_values: list[int] | None = None
+    shape: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
 
     def record(self) -> dict[int, Any]:
         """Give the column record (6.1)."""
@@ -73,19 +77,36 @@ class Column:
         return self.optional if self.validity is None else self.validity
 
     @property
+    def width(self) -> int:
+        """Give the values of a row of fixed shape, or of an item of a ragged one."""
+        return math.prod(size for size in self.shape if size)
+
+    @property
     def lengths(self) -> list[int]:
-        """Give the length of every row; 1 for fixed shapes."""
-        return [len(s or []) if self.ragged else 1 for s in self.samples]
+        """Give the length of every row."""
+        return [len(s or []) if self.ragged else self.width for s in self.samples]
 
     @property
     def values(self) -> list[int]:
         """Give all values, zero for a missing row of fixed shape."""
-        return [v for s in self.samples for v in (([] if self.ragged else [0]) if s is None else s)]
+        zeros = [] if self.ragged else [0] * self.width
+        return [v for s in self.samples for v in (zeros if s is None else s)]
+
+    @property
+    def groups(self) -> int:
+        """Give the number of groups of dimensions."""
+        return len(self.ends) or 1
+
+    @property
+    def runs(self) -> list[int]:
+        """Give the values of every run of blocks over the same rows; of every block where there is one group."""
+        sizes, g = [block.values for block in self.blocks], self.groups
+        return [sum(sizes[at : at + g]) for at in range(0, len(sizes), g)]
 
     def begins(self) -> list[int]:
-        """Give the block in which every row begins (4.5)."""
+        """Give the block, or the run of blocks, in which every row begins (4.5)."""
         found, start = [], 0
-        ends = [sum(b.values for b in self.blocks[: i + 1]) for i in range(len(self.blocks))]
+        ends = [sum(self.runs[: i + 1]) for i in range(len(self.runs))]
         for length in self.lengths:
             found.append(next((b for b, end in enumerate(ends) if start < end), len(ends) - 1))
             start += length
@@ -94,12 +115,15 @@ class Column:
     def first_rows(self) -> list[int]:
         """Give the row that holds the first value of every block."""
         owners = [row for row, length in enumerate(self.lengths) for _ in range(length)]
-        return [owners[sum(b.values for b in self.blocks[:i])] for i in range(len(self.blocks))]
+        runs = self.runs
+        return [owners[sum(runs[:i])] for i in range(len(runs)) for _ in range(self.groups)][: len(self.blocks)]
 
     def is_nan(self, value: int) -> bool:
         """Say whether a bit pattern is NaN."""
-        if self.dtype not in FLOAT_FORMAT:
+        if self.codec == 5 or self.dtype not in (10, *FLOAT_FORMAT):
             return False
+        if self.dtype == 10:
+            return value & 0x7FFF > 0x7F80
         number = struct.unpack(FLOAT_FORMAT[self.dtype], value.to_bytes(WIDTH[self.dtype], "little"))[0]
         return bool(number != number)
 

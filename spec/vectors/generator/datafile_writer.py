@@ -167,9 +167,11 @@ def _table(column: Column, places: list[tuple[int, bytes, int]], edits: Edits | 
     missing, nan, at = [0] * n, [0] * n, 0
     if n:
         for sample, b in zip(column.samples, begins, strict=True):
-            missing[b] += sample is None
+            for block_ in range(b * column.groups, min(n, (b + 1) * column.groups)):
+                missing[block_] += sample is None
     for b, block in enumerate(column.blocks):
-        nan[b] = sum(map(column.is_nan, column.values[at : at + block.values]))
+        found = sum(map(column.is_nan, column.values[at : at + block.values]))
+        nan[b] = found if block.nan is None else block.nan
         at += block.values
     lists: dict[str, Sequence[int]] = {
         "offset": [place[0] for place in places],
@@ -223,7 +225,10 @@ def _rows_section(column: Column, edits: Edits | None) -> bytes | None:
 
 def values_digest(column: Column) -> bytes:
     """Compute the values digest (10)."""
-    raw = b"".join(value.to_bytes(WIDTH[column.dtype], "little") for value in column.values)
+    if column.codec == 5:
+        raw = b"".join(value.to_bytes(4, "little", signed=True) for value in column.values)
+    else:
+        raw = b"".join(value.to_bytes(WIDTH[column.dtype], "little") for value in column.values)
     if column.ragged:
         raw += u64s(column.lengths)
     return digest(raw + (validity(column) if column.has_validity else b""))
@@ -240,6 +245,7 @@ def _entry(
         column.ranges,
         column.table_zstd,
         column.rows_zstd,
+        column.groups > 1,
     )
     flags = sum(bit << i for i, bit in enumerate(bits))
     raw = u32(column.id) + u16(column.type) + u16(column.codec) + u32(flags)

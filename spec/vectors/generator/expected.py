@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,14 +39,16 @@ def file_spans(file: Written, column: Column) -> list[list[str]]:
     if not column.blocks:
         return [["0", str(file.rows), "0", "0"]] if file.rows else []
     groups: list[list[int]] = [[]]
-    for b in range(len(column.blocks)):
-        if sum(column.blocks[i].values for i in groups[-1]) >= 2**18:
+    unit = 1 if column.ragged else column.width
+    sizes = [values // unit for values in column.runs]
+    for b in range(len(sizes)):
+        if sum(sizes[i] for i in groups[-1]) >= 2**18:
             groups.append([])
         groups[-1].append(b)
     begins, result, value = column.begins(), [], 0
-    starts = [sum(column.lengths[:row]) for row in range(file.rows)] if file.rows < 1000 else []
+    starts = [sum(column.lengths[:row]) // unit for row in range(file.rows)] if file.rows < 1000 else []
     for group in groups:
-        values = sum(column.blocks[b].values for b in group)
+        values = sum(sizes[b] for b in group)
         mine = [row for row, b in enumerate(begins) if b in group]
         lead = min(starts[mine[0]] - value, values) if mine else values
         result.append([str(x) for x in (len(group), len(mine), values, lead)])
@@ -83,12 +86,12 @@ def of_store(version: Version, *, refused: Sequence[str] = (), tags: dict[str, i
 
 
 def _column(column: Column) -> dict[str, Any]:
-    parameters = {k: v for k, v in column.parameters.items() if k < 128 or column.type not in (1, 4, 5, 9)}
+    parameters = {k: v for k, v in column.parameters.items() if k < 128 or column.type > 11}
     return {
         "id": str(column.id),
         "name": column.name,
         "optional": column.optional,
-        "parameters": {str(k): str(v) for k, v in parameters.items()},
+        "parameters": {str(k): _parameter(v) for k, v in parameters.items()},
         "type": str(column.type),
     }
 
@@ -96,14 +99,35 @@ def _column(column: Column) -> dict[str, Any]:
 def _value(column: Column, sample: Sample) -> Any:
     if sample is None:
         return None
+    if column.type == 8:
+        return column.categories[sample[0]]
     if column.type == 9:
         return bytes(sample).decode() if len(sample) <= 4 * LONGEST else _long(sample, 1)
-    width = WIDTH[column.dtype]
-    if column.type == 1:
-        return [str(v) for v in sample] if len(sample) <= LONGEST else _long(sample, width)
-    if column.dtype in (9, 10, 11, 12):
-        return f"{sample[0]:0{2 * width}x}"
-    return str(int.from_bytes(sample[0].to_bytes(width, "little"), "little", signed=5 <= column.dtype <= 8))
+    if column.type == 10:
+        return _bytes(bytes(sample))
+    if column.type == 1 and len(sample) > LONGEST:
+        return _long(sample, WIDTH[column.dtype])
+    found: list[Any] = [str(v) if column.codec == 5 else _scalar(column.dtype, v) for v in sample]
+    if not column.ragged and not column.shape:
+        return found[0]
+    for size in reversed([] if column.type == 6 else column.shape[1:]):
+        found = [found[at : at + size] for at in range(0, len(found), size)]
+    return found
+
+
+def _scalar(dtype: int, value: int) -> str:
+    width = WIDTH[dtype]
+    if dtype in (9, 10, 11, 12):
+        return f"{value:0{2 * width}x}"
+    return str(int.from_bytes(value.to_bytes(width, "little"), "little", signed=5 <= dtype <= 8))
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, float):
+        return struct.pack(">d", value).hex()
+    if isinstance(value, list):
+        return [_parameter(item) for item in value]
+    return value if isinstance(value, bool) else str(value)
 
 
 def _long(values: Sequence[int], width: int) -> dict[str, str]:

@@ -167,7 +167,7 @@ def _later() -> Iterator[Vector]:
         "ignorable_feature", "12.2", "an unknown feature that a reader may ignore", column, features=(1 << 31, 0, 0)
     )
     yield one("read_only_feature", "12.2", "an unknown feature that binds writers alone", column, features=(0, 1, 0))
-    strange = Column(1, "strange", 8, {1: "what", 200: 7}, 9, 3, False, True, [[1], None], [Block(2, 0, b"whatever")])
+    strange = Column(1, "strange", 40, {1: "what", 200: 7}, 9, 3, False, True, [[1], None], [Block(2, 0, b"whatever")])
     file = write_file([column, strange])
     yield good(
         "unknown_type",

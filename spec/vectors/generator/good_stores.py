@@ -169,7 +169,7 @@ def _columns() -> Iterator[Vector]:
     yield _one(
         "store_dropped_column", "6.1", "a column is gone and another has a new name; the file knows neither", version
     )
-    strange = Column(1, "strange", 8, {}, 9, 3, False, False, [[1], [2]], [Block(2, 0, b"whatever")])
+    strange = Column(1, "strange", 40, {}, 9, 3, False, False, [[1], [2]], [Block(2, 0, b"whatever")])
     file = file_of(26, [full[0], strange])
     version = Version(1, list(file.columns), [Page([shard(file, 0)])], 2)
     yield good(

@@ -66,7 +66,10 @@ def packed(values: Sequence[int], form: int | None = None, width: int | None = N
     """Write a packed array (2.3), the smallest one unless form or width are given."""
     if not values:
         return b""
-    choices = [_packed(values, f, width) for f in ((0, 1) if form is None else (form,))]
+    forms = (0, 1) if form is None else (form,)
+    if form is None and max(values) - min(values) >= 2**63:
+        forms = (0,)  # the deltas would have to wrap around
+    choices = [_packed(values, f, width) for f in forms]
     return min(choices, key=len)
 
 

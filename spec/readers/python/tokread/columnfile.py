@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import codecs, ranges
 from .conventions import (
@@ -16,11 +16,14 @@ from .conventions import (
     seed,
     u64s,
 )
-from .entries import OPTIONAL, RAGGED, RANGES, ROWS_ZSTD, TABLE_ZSTD, Entry
-from .failure import ReadError, corrupt, require
+from .entries import GROUPS, OPTIONAL, RAGGED, RANGES, ROWS_ZSTD, TABLE_ZSTD, Entry
+from .failure import ReadError, require
 from .frame import content
-from .objects import Object
-from .schema import CODEC_OF_TYPE, FLOATS, KNOWN_CODECS, WIDTH, Column, check_dtype, number_of
+from .objects import Object, RankTable
+from .parameters import BIT, CATEGORY, SCORE, TEXT, TOKENS
+from .schema import FLOATS, KNOWN_CODECS, WIDTH, Column, check_dtype, number_of
+from .values import RULE, check_sample, check_values
+from .vectors import VectorModel
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,20 @@ class ColumnFile:
     lengths: list[int] = field(default_factory=list)
     present: list[bool] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
+    categories: list[bytes] = field(default_factory=list)
+    model: VectorModel | None = None
+
+    @property
+    def is_turned(self) -> bool:
+        """Say whether the values are stored integers of vectors (codecs.md 6)."""
+        return self.entry.codec == codecs.VECTORS
+
+    @property
+    def runs(self) -> list[Block]:
+        """Give the blocks, with those of all groups over the same rows as one (4.3)."""
+        groups = len(self.column.groups) if self.column.is_known else 1
+        runs = [self.blocks[at : at + groups] for at in range(0, len(self.blocks), groups)]
+        return [replace(run[0], values=sum(block.values for block in run)) for run in runs]
 
     @property
     def starts(self) -> list[int]:
@@ -59,9 +76,9 @@ class ColumnFile:
         return found
 
     def block_of_row(self) -> list[int | None]:
-        """Give the block in which every row begins (4.5), or None where there are no blocks."""
+        """Give the block, or the run of blocks, in which every row begins (4.5); None where there are none."""
         ends: list[int] = []
-        for block in self.blocks:
+        for block in self.runs:
             ends.append(block.values + (ends[-1] if ends else 0))
         found: list[int | None] = []
         b = 0
@@ -78,7 +95,7 @@ def why_refused(column: Column, entry: Entry) -> str | None:
         return f"column {column.name} needs features {entry.required:#010x}"
     if not column.is_known:
         return f"column {column.name} has type {column.type}"
-    if entry.codec != CODEC_OF_TYPE[column.type]:
+    if entry.codec not in column.codecs:
         return f"column {column.name} has codec {entry.codec}, which this reader does not know for type {column.type}"
     return None
 
@@ -94,6 +111,16 @@ def open_column(data: bytes, nonce: int, column: Column, entry: Entry) -> Column
             bool(entry.flags & RAGGED) == column.is_ragged,
             f"column {column.name} and its type differ in shape",
             "format.md 4.7",
+        )
+        require(
+            bool(entry.flags & GROUPS) == (len(column.groups) > 1),
+            f"column {column.name} and its type differ in groups",
+            "format.md 4.7",
+        )
+        require(
+            not entry.flags & RANGES or (column.dtype != BIT and column.type != CATEGORY),
+            f"column {column.name} has ranges",
+            "format.md 4.5",
         )
         require(column.optional or not entry.flags & OPTIONAL, f"column {column.name} is not optional", "format.md 4.7")
     _rows_section(data, nonce, found)
@@ -115,7 +142,7 @@ def _part(
 def _rows_section(data: bytes, nonce: int, found: ColumnFile) -> None:
     """Read lengths and presence (4.4)."""
     entry, rule = found.entry, "format.md 4.4"
-    found.lengths = [1] * entry.rows
+    found.lengths = [found.column.width if found.column.is_known and not found.column.is_ragged else 1] * entry.rows
     found.present = [True] * entry.rows
     if not entry.flags & (RAGGED | OPTIONAL):
         return
@@ -128,8 +155,10 @@ def _rows_section(data: bytes, nonce: int, found: ColumnFile) -> None:
         at = len(raw)
     require(at == len(raw), "bytes follow the lengths", rule)
     if entry.flags & RAGGED:
+        width = found.column.width if found.column.is_known else 1
         for length, there in zip(found.lengths, found.present, strict=True):
             require(there or length == 0, "a missing row has a length", rule)
+            require(length % width == 0, f"a row of {length} values ends inside an item of {width}", rule)
 
 
 def _table(data: bytes, nonce: int, found: ColumnFile) -> None:
@@ -169,27 +198,44 @@ def _check_counts(found: ColumnFile) -> None:
     require(sum(b.values for b in blocks) == entry.values, "the values of the blocks do not add up", "format.md 4.5")
     if found.column.is_known:
         require(sum(found.lengths) == entry.values, "the lengths do not add up to the values", "format.md 4.4")
-        starts, row, value = found.starts, 0, 0
-        for block in blocks:
-            while starts[row + 1] <= value:
-                row += 1
-            require(
-                block.first_row == row, f"a block says its first row is {block.first_row}, it is {row}", "format.md 4.5"
-            )
-            value += block.values
-    missing = [0] * len(blocks)
-    if found.column.is_known:
-        for b, there in zip(found.block_of_row(), found.present, strict=True):
-            if b is not None and not there:
-                missing[b] += 1
-        require(
-            missing == [b.missing for b in blocks],
-            "the missing rows of a block are other than its table says",
-            "format.md 4.5",
-        )
+        _check_runs(found)
     for block in blocks:
         if entry.codec in KNOWN_CODECS:
             codecs.packing(block.form)
+
+
+def _check_runs(found: ColumnFile) -> None:
+    """Check that blocks hold whole rows or items, and what the table says of rows (4.3, 4.5)."""
+    blocks, sizes = found.blocks, [end - first for first, end in found.column.groups]
+    groups = len(sizes)
+    require(len(blocks) % groups == 0, f"{len(blocks)} blocks are no runs of {groups}", "format.md 4.3")
+    for number, block in enumerate(blocks):
+        size = sizes[number % groups]
+        require(block.values % size == 0, f"a block of {block.values} values ends inside {size}", "format.md 4.3")
+        first = number - number % groups
+        require(
+            block.values // size == blocks[first].values // sizes[0],
+            "the blocks of a run hold different rows",
+            "format.md 4.3",
+        )
+    starts, row, value = found.starts, 0, 0
+    missing = [0] * len(found.runs)
+    for b, there in zip(found.block_of_row(), found.present, strict=True):
+        if b is not None and not there:
+            missing[b] += 1
+    for number, run in enumerate(found.runs):
+        while starts[row + 1] <= value:
+            row += 1
+        value += run.values
+        for block in blocks[number * groups : (number + 1) * groups]:
+            require(
+                block.first_row == row, f"a block says its first row is {block.first_row}, it is {row}", "format.md 4.5"
+            )
+            require(
+                block.missing == missing[number],
+                "the missing rows of a block are other than its table says",
+                "format.md 4.5",
+            )
 
 
 def read_values(data: bytes, nonce: int, found: ColumnFile, item: Object | None) -> None:
@@ -204,10 +250,18 @@ def read_values(data: bytes, nonce: int, found: ColumnFile, item: Object | None)
     entry, column = found.entry, found.column
     if found.refused is not None:
         raise ReadError("unsupported", found.refused, "format.md 6.1")
-    table = codecs.table_of(entry.codec, item)
-    if column.type == 1 and table is not None:
-        vocab_size = column.parameters[1]
-        require(all(i < vocab_size for i in table.ids), "a rank table has an id above the vocabulary", "codecs.md 2.1")
+    extra = codecs.extra_of(column, entry.codec, entry.blocks, item)
+    if isinstance(extra, RankTable):
+        require(
+            column.type != TOKENS or all(i < column.parameters[1] for i in extra.ids),
+            "a rank table has an id above the vocabulary",
+            "codecs.md 2.1",
+        )
+    if isinstance(extra, list):
+        found.categories = extra
+    if isinstance(extra, VectorModel):
+        found.model = extra
+    parts: list[list[int]] = []
     for number, block in enumerate(found.blocks):
         raw = data[block.offset : block.offset + block.stored_bytes]
         check_sum(
@@ -218,21 +272,33 @@ def read_values(data: bytes, nonce: int, found: ColumnFile, item: Object | None)
             "format.md 4.5",
             block.offset,
         )
-        values = codecs.decode(entry.codec, entry.dtype, block.form, block.values, raw, table)
-        _check_values(column, values)
+        group = column.groups[number % len(column.groups)]
+        values = codecs.decode(column, entry.codec, group, block.form, block.values, raw, extra)
+        check_values(column, values, len(found.categories))
         if entry.dtype in FLOATS:
-            nans = sum(number_of(value, entry.dtype) != number_of(value, entry.dtype) for value in values)
+            nans = 0
+            if not found.is_turned:
+                nans = sum(number_of(value, entry.dtype) != number_of(value, entry.dtype) for value in values)
             require(nans == block.nan, f"a block has {nans} NaN, its table says {block.nan}", "format.md 4.5")
-            require(nans == 0 or column.optional, f"column {column.name} is not optional and has NaN", "registry.md 1")
-        found.values += values
+            if column.type == SCORE:
+                require(nans == 0 or column.optional, f"column {column.name} is not optional and has NaN", RULE)
+        parts.append(values)
+        if len(parts) == len(column.groups):
+            found.values += _join_groups(column, parts)
+            parts = []
     if not column.is_ragged:
-        for value, there in zip(found.values, found.present, strict=True):
-            require(there or value == 0, "the value of a missing row is not zero", "format.md 4.4")
-    if column.type == 9:
-        for sample in samples(found):
-            _check_text(sample)
+        starts = found.starts
+        for row, there in enumerate(found.present):
+            is_zero = not any(found.values[starts[row] : starts[row + 1]])
+            require(there or found.is_turned or is_zero, "the value of a missing row is not zero", "format.md 4.4")
+    for sample in samples(found):
+        if sample is not None:
+            check_sample(column, sample)
     _check_ranges(found)
-    canonical = integer_bytes(found.values, WIDTH[entry.dtype])
+    if found.is_turned:
+        canonical = integer_bytes([value % 2**32 for value in found.values], 4)
+    else:
+        canonical = integer_bytes(found.values, WIDTH[entry.dtype])
     if entry.flags & RAGGED:
         canonical += integer_bytes(found.lengths, 8)
     if entry.flags & OPTIONAL:
@@ -243,46 +309,46 @@ def read_values(data: bytes, nonce: int, found: ColumnFile, item: Object | None)
         raise ReadError("checksum", f"the values digest of {column.name} differs", "format.md 10")
 
 
+def _join_groups(column: Column, parts: list[list[int]]) -> list[int]:
+    """Put the values of a run of blocks in the order of rows."""
+    sizes = [end - first for first, end in column.groups]
+    rows = len(parts[0]) // sizes[0]
+    found = []
+    for row in range(rows):
+        for size, part in zip(sizes, parts, strict=True):
+            found += part[row * size : (row + 1) * size]
+    return found
+
+
+class Stored(list[int]):
+    """The stored integers of a vector, no bit patterns; `model` says what they stand for."""
+
+    def __init__(self, integers: list[int], model: VectorModel) -> None:
+        super().__init__(integers)
+        self.model = model
+
+
 def samples(found: ColumnFile) -> list[list[int] | None]:
-    """Cut the values into samples; a missing one is None."""
+    """Cut the values into samples; a missing one is None, that of a category the bytes of its name."""
+    if found.column.type == CATEGORY:
+        pairs = zip(found.values, found.present, strict=True)
+        return [list(found.categories[value]) if there else None for value, there in pairs]
     starts = found.starts
-    return [found.values[starts[i] : starts[i + 1]] if there else None for i, there in enumerate(found.present)]
-
-
-def _check_values(column: Column, values: list[int]) -> None:
-    if column.type == 1:
-        for value in values:
-            require(
-                value < column.parameters[1],
-                f"id {value} is not below vocab_size {column.parameters[1]}",
-                "codecs.md 2",
-            )
-    if column.type == 5 and 2 in column.parameters:
-        for value in values:
-            require(
-                value < column.parameters[2],
-                f"label {value} is not below classes {column.parameters[2]}",
-                "registry.md 1",
-            )
-
-
-def _check_text(sample: list[int] | None) -> None:
-    try:
-        bytes(sample or []).decode("utf-8")
-    except UnicodeDecodeError:
-        raise corrupt("a sample of text is not UTF-8", "codecs.md 4") from None
+    rows = [found.values[starts[i] : starts[i + 1]] if there else None for i, there in enumerate(found.present)]
+    model = found.model
+    return rows if model is None else [None if row is None else Stored(row, model) for row in rows]
 
 
 def _check_ranges(found: ColumnFile) -> None:
     """Compute the range of every block and compare."""
     if found.ranges is None:
         return
-    groups: list[list[list[int]]] = [[] for _ in found.blocks]
+    groups: list[list[list[int]]] = [[] for _ in found.runs]
     for sample, b in zip(samples(found), found.block_of_row(), strict=True):
         if b is not None and sample is not None:
             groups[b].append(sample)
     at = 0
-    for b, block in enumerate(found.blocks):
+    for b, block in enumerate(found.runs):
         expected = range_of(found.column, groups[b], found.values[at : at + block.values])
         ranges.check(found.ranges[b], expected, f"block {b} of {found.column.name}")
         at += block.values
@@ -290,8 +356,8 @@ def _check_ranges(found: ColumnFile) -> None:
 
 def range_of(column: Column, group: list[list[int]], values: list[int]) -> ranges.Range:
     """Compute the range of a group: of samples for text, of values for ragged numbers, else of present rows."""
-    if column.type == 9:
+    if column.type == TEXT:
         return ranges.of_text([bytes(sample) for sample in group])
     if column.is_ragged:
         return ranges.of_numbers(values, column.dtype)
-    return ranges.of_numbers([sample[0] for sample in group], column.dtype)
+    return ranges.of_numbers([value for sample in group for value in sample], column.dtype)

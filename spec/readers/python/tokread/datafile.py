@@ -10,7 +10,7 @@ from .conventions import u64
 from .entries import Footer, Index, ObjectEntry, parse_footer, parse_header, parse_index
 from .failure import ReadError, require
 from .objects import ATTACHMENT, KNOWN_KINDS, Object, parse_object
-from .schema import Column
+from .schema import KNOWN_CODECS, Column
 
 Fetch = Callable[[bytes], bytes]
 
@@ -157,7 +157,7 @@ def _check_blocks(data: bytes, columns: dict[int, ColumnFile]) -> int | None:
             block.offset,
         )
         raw_numbers = codec in (1, 2) and block.form >> 4 == 0
-        if codec in (1, 2, 3):
+        if codec in KNOWN_CODECS:
             multiple = 64 if raw_numbers else 8
             require(
                 block.offset == -(-at // multiple) * multiple, f"a block begins at {block.offset}", rule, block.offset

@@ -21,7 +21,7 @@ from .failure import ReadError, require
 from .metadata import fields, parse
 from .schema import Column, parse_schema
 
-RAGGED, OPTIONAL, HAS_OBJECT, RANGES, TABLE_ZSTD, ROWS_ZSTD = (1 << bit for bit in range(6))
+RAGGED, OPTIONAL, HAS_OBJECT, RANGES, TABLE_ZSTD, ROWS_ZSTD, GROUPS = (1 << bit for bit in range(7))
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def parse_index(data: bytes, footer: Footer, nonce: int) -> Index:
         require(before.column_id < after.column_id, "the column ids of the index do not ascend", rule)
     at = 32 + 160 * c
     objects = [_object_entry(raw[at + 64 * i : at + 64 * i + 64]) for i in range(o)]
-    known: dict[int, type] = {1: list, 2: str, 3: dict, 4: str, 5: dict}
-    meta = fields(parse(raw[at + 64 * o :]), known, (3, 4, 5), "the metadata of the file", "format.md 4.9")
+    known: dict[int, type] = {1: list, 2: str, 3: dict, 4: str, 5: dict, 6: dict}
+    meta = fields(parse(raw[at + 64 * o :]), known, (3, 4, 5, 6), "the metadata of the file", "format.md 4.9")
     columns = parse_schema(meta[1], "the columns of the file")
     require([x.id for x in columns] == [x.column_id for x in entries], "records and entries differ", "format.md 4.9")
     for entry, column in zip(entries, columns, strict=True):
@@ -141,13 +141,17 @@ def parse_index(data: bytes, footer: Footer, nonce: int) -> Index:
         require(number < o and objects[number].is_embedded, "an attachment is not embedded", "format.md 4.9")
     levels = meta.get(5, {})
     require(all(type(level) is str for level in levels.values()), "a level is no string", "format.md 4.9")
+    for measured in meta.get(6, {}).values():
+        fields(
+            measured, {1: float, 2: float, 3: float, 4: int}, (3,), "the measured error of a column", "format.md 4.9"
+        )
     return Index(rows, entries, objects, columns, names, meta.get(4))
 
 
 def _entry(raw: bytes, rows: int, objects: int) -> Entry:
     rule = "format.md 4.7"
     flags = u32(raw, 8)
-    require(flags >> 6 == 0, f"a column entry has flags {flags:#010x}", rule)
+    require(flags >> 7 == 0, f"a column entry has flags {flags:#010x}", rule)
     check_zero(raw[153:160], "a column entry", rule)
     entry = Entry(
         column_id=u32(raw, 0),

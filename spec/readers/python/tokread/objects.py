@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .conventions import check_digest, check_zero, fail_short, packed, u16, u32, u64
-from .failure import require
+from .failure import corrupt, require
 from .frame import TRAINED, content
 
-ATTACHMENT, RANK_TABLE, DICTIONARY = KNOWN_KINDS = 1, 2, 3
+ATTACHMENT, RANK_TABLE, DICTIONARY, VECTOR_MODEL, CODE_MODEL, CATEGORIES = KNOWN_KINDS = tuple(range(1, 7))
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,35 @@ def parse_object(data: bytes, digest: bytes, stored_bytes: int, content_bytes: i
     return Object(u16(data, 4), content(data[16:], data[6] == 1, content_bytes, "the content of an object"))
 
 
-def parse_rank_table(item: Object) -> RankTable:
+def parse_dictionary(item: Object) -> RankTable:
     """Read the content of an object of kind 2 (codecs.md 2.1) or 3 (codecs.md 4)."""
-    if item.kind == DICTIONARY:
-        table = RankTable([], item.content)
-    else:
-        require(item.kind == RANK_TABLE, "the object of a column is an attachment", "format.md 4.8")
-        table = _rank_table(item.content)
+    table = RankTable([], item.content) if item.kind == DICTIONARY else _rank_table(item.content)
     require(len(table.dictionary) <= 8 * 2**20, "a dictionary is larger than 8 MiB", "format.md 11")
     require(
         not table.dictionary.startswith(TRAINED), "a raw-content dictionary begins like a trained one", "format.md 2.5"
     )
     return table
+
+
+def parse_categories(data: bytes) -> list[bytes]:
+    """Read the content of an object of kind 6 (codecs.md 3.3)."""
+    rule = "codecs.md 3.3"
+    require(4 <= len(data) <= 2**24, f"a list of categories has {len(data)} bytes", rule)
+    c = u32(data, 0)
+    require(c <= 65536, f"there are {c} categories", rule)
+    lengths, at = packed(data, 4, c, 0, 2**24)
+    names = []
+    for length in lengths:
+        require(at + length <= len(data), "a category does not fit", rule)
+        names.append(data[at : at + length])
+        at += length
+        try:
+            names[-1].decode("utf-8")
+        except UnicodeDecodeError:
+            raise corrupt("a category is not UTF-8", rule) from None
+    require(at == len(data), "bytes follow a list of categories", rule)
+    require(len(set(names)) == c, "a category is in the list twice", rule)
+    return names
 
 
 def _rank_table(data: bytes) -> RankTable:

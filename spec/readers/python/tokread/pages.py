@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import ranges
-from .columnfile import ColumnFile, range_of, samples
+from .columnfile import ColumnFile, Stored, range_of, samples
 from .datafile import DataFile
 from .failure import ReadError, Within, require
 from .manifest import (
@@ -21,6 +21,7 @@ from .manifest import (
     parse_plan,
     unwrap,
 )
+from .parameters import CATEGORY
 from .schema import FLOATS, WIDTH, Column, number_of, primary
 from .spans import spans_of
 
@@ -161,7 +162,8 @@ def _column(
             require(column.id in file.columns, f"a file does not have column {column.name}", RULE)
             part = _from_file(file.columns[column.id], place, s, page.samples[s], found)
         elif place.where[s] == 1:
-            require(column.is_known and not column.is_ragged, f"column {column.name} cannot be constant", RULE)
+            is_plain = column.is_known and not column.shape and column.type != CATEGORY
+            require(is_plain, f"column {column.name} cannot be constant", RULE)
             width = WIDTH[column.dtype]
             require(len(constants) >= width, "a constant is not there", RULE)
             part = [[int.from_bytes(constants[:width], "little")] for _ in range(page.samples[s])]
@@ -211,13 +213,16 @@ def _check_shard(
     if column.is_ragged or place.where[s] == 0:
         require(place.values[s] == len(values), f"the page has another number of values of {column.name}", RULE)
     else:
-        require(place.values[s] == len(part), f"the page has another number of values of {column.name}", RULE)
+        require(
+            place.values[s] == len(part) * column.width, f"the page has another number of values of {column.name}", RULE
+        )
     if place.missing is not None:
         require(
             place.missing[s] == len(part) - len(present), f"the page has other missing counts of {column.name}", RULE
         )
     if place.nan is not None:
-        nan = sum(number_of(value, column.dtype) != number_of(value, column.dtype) for value in values)
+        numbers = [value for sample in present if not isinstance(sample, Stored) for value in sample]
+        nan = sum(number_of(value, column.dtype) != number_of(value, column.dtype) for value in numbers)
         require(place.nan[s] == nan, f"the page has other NaN counts of {column.name}", RULE)
     if known is not None:
         ranges.check(known[s], range_of(column, present, values), f"shard {s} of {column.name}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 from typing import Any
 
+from .columnfile import Stored
 from .conventions import digest, integer_bytes
-from .schema import FLOATS, SIGNED, TEXT, TOKENS, WIDTH, Column
+from .parameters import BYTES, CATEGORY, SOFT_LABEL, TEXT, TOKENS
+from .schema import FLOATS, SIGNED, WIDTH, Column
 from .store import Contents
 
 LONGEST = 64
@@ -62,20 +65,40 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, float):
+        return struct.pack(">d", value).hex()
     return value if isinstance(value, str) else str(value)
 
 
 def _value(column: Column, value: list[int] | None) -> Any:
     if value is None:
         return None
-    if column.type == TEXT:
+    if column.type in (TEXT, CATEGORY):
         return bytes(value).decode("utf-8") if len(value) <= 4 * LONGEST else _long(value, 1)
-    if column.type == TOKENS:
-        return [str(x) for x in value] if len(value) <= LONGEST else _long(value, WIDTH[column.dtype])
-    width = WIDTH[column.dtype]
-    if column.dtype in FLOATS:
-        return f"{value[0]:0{2 * width}x}"
-    return str(value[0] - (1 << 8 * width) if column.dtype in SIGNED and value[0] >> (8 * width - 1) else value[0])
+    if column.type == BYTES:
+        return _bytes(bytes(value))
+    if column.type == TOKENS and len(value) > LONGEST:
+        return _long(value, WIDTH[column.dtype])
+    if isinstance(value, Stored):
+        return [str(x) for x in value]
+    scalars = [_scalar(column.dtype, x) for x in value]
+    if not column.shape:
+        return scalars[0]
+    return scalars if column.type == SOFT_LABEL else _nested(scalars, column.shape[1:])
+
+
+def _scalar(dtype: int, value: int) -> str:
+    width = WIDTH[dtype]
+    if dtype in FLOATS:
+        return f"{value:0{2 * width}x}"
+    return str(value - (1 << 8 * width) if dtype in SIGNED and value >> (8 * width - 1) else value)
+
+
+def _nested(values: list[Any], inner: list[int]) -> list[Any]:
+    """Put values in lists of the inner axes, the last one first."""
+    for size in reversed(inner):
+        values = [values[at : at + size] for at in range(0, len(values), size)]
+    return values
 
 
 def _long(value: list[int], width: int) -> dict[str, str]:

@@ -6,7 +6,8 @@ import struct
 
 from .conventions import bits, packed
 from .failure import require
-from .schema import BF16, F16, F32, F64, FLOATS, SIGNED, TEXT, Column, number_of
+from .parameters import BF16, F16, F32, F64, TEXT
+from .schema import FLOATS, SIGNED, Column, number_of
 
 RULE = "format.md 4.5"
 Bound = bytes | int | float

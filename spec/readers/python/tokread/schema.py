@@ -10,13 +10,55 @@ from typing import Any
 
 from .failure import require
 from .metadata import fields
+from .parameters import (
+    ARRAY,
+    BF16,
+    BIT,
+    BYTES,
+    CATEGORY,
+    CODES,
+    F16,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    KNOWN_TYPES,
+    LABEL,
+    MASK,
+    SCORE,
+    SOFT_LABEL,
+    TEXT,
+    TOKENS,
+    U8,
+    U16,
+    U32,
+    U64,
+    VECTOR,
+    check_parameters,
+    dtype_of,
+    shape_of,
+    width_of,
+)
 
-TOKENS, SCORE, LABEL, TEXT = 1, 4, 5, 9
-KNOWN_TYPES = (TOKENS, SCORE, LABEL, TEXT)
-CODEC_OF_TYPE = {TOKENS: 1, SCORE: 2, LABEL: 2, TEXT: 3}
-KNOWN_CODECS = (1, 2, 3)
-U8, U16, U32, U64, I8, I16, I32, I64, F16, BF16, F32, F64, BIT = range(1, 14)
-WIDTH = {U8: 1, U16: 2, U32: 4, U64: 8, I8: 1, I16: 2, I32: 4, I64: 8, F16: 2, BF16: 2, F32: 4, F64: 8}
+CODECS = {
+    TOKENS: (1,),
+    CODES: (4, 2),
+    VECTOR: (2, 5),
+    SCORE: (2,),
+    LABEL: (2,),
+    SOFT_LABEL: (2,),
+    MASK: (6,),
+    CATEGORY: (2,),
+    TEXT: (3,),
+    BYTES: (3,),
+    ARRAY: (2,),
+}
+"""The codecs of every type that this reader knows; an array of bits has codec 6 alone."""
+KNOWN_CODECS = (1, 2, 3, 4, 5, 6)
+WIDTH = {U8: 1, U16: 2, U32: 4, U64: 8, I8: 1, I16: 2, I32: 4, I64: 8, F16: 2, BF16: 2, F32: 4, F64: 8, BIT: 1}
+"""Bytes of a value, as they are digested (format.md 10)."""
 FLOATS = (F16, BF16, F32, F64)
 SIGNED = (I8, I16, I32, I64)
 
@@ -38,16 +80,35 @@ class Column:
         return self.type in KNOWN_TYPES
 
     @property
+    def shape(self) -> list[int]:
+        """Give the shape of a sample, with 0 for a ragged axis; only for known types."""
+        return shape_of(self.type, self.parameters)
+
+    @property
     def is_ragged(self) -> bool:
         """Say whether samples have a length; only for known types."""
-        return self.type in (TOKENS, TEXT)
+        return self.shape[:1] == [0]
+
+    @property
+    def width(self) -> int:
+        """Give the values of a row of fixed shape or of an item of a ragged one; only for known types."""
+        return width_of(self.shape)
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """Give the first value of each group of a row, and the one after its last; only for known types."""
+        ends = self.parameters[3] if self.type == VECTOR else [self.width]
+        return list(pairwise([0, *ends]))
 
     @property
     def dtype(self) -> int:
         """Give the dtype of a value; only for known types."""
-        if self.type == TOKENS:
-            return U16 if self.parameters[1] <= 65536 else U32
-        return U8 if self.type == TEXT else int(self.parameters[1])
+        return dtype_of(self.type, self.parameters)
+
+    @property
+    def codecs(self) -> tuple[int, ...]:
+        """Give the codecs that its values may have; only for known types."""
+        return (6,) if self.dtype == BIT else CODECS[self.type]
 
 
 def parse_schema(records: Any, what: str) -> list[Column]:
@@ -69,43 +130,8 @@ def _column(record: Any) -> Column:
     require(m[1] <= 2**32 - 2, f"column id {m[1]} is too large", rule)
     require(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", m[2]) is not None, f"{m[2]!r} is no name of a column", rule)
     require(m[3] < 2**16, f"column type {m[3]} is too large", rule)
-    column = Column(m[1], m[2], m[3], _parameters(m[3], m[4]), m[5], m.get(6))
+    column = Column(m[1], m[2], m[3], check_parameters(m[3], m[4]), m[5], m.get(6))
     return column
-
-
-def _parameters(type_: int, value: dict[int, Any]) -> dict[int, Any]:
-    """Check the parameters of a known type (registry.md 1)."""
-    rule = "registry.md 1"
-    if type_ == TOKENS:
-        m = fields(value, {1: int, 2: int, 3: int, 4: int}, (2, 3, 4), "parameters of Tokens", rule)
-        require(1 <= m[1] <= 2**32, f"vocab_size is {m[1]}", rule)
-        for key in (2, 3, 4):
-            require(m.get(key, 0) < m[1], f"a special id is {m.get(key)}, vocab_size is {m[1]}", rule)
-        return m
-    if type_ == SCORE:
-        m = fields(value, {1: int}, (), "parameters of Score", rule)
-        require(m[1] in (F16, F32, F64), f"a Score has dtype {m[1]}", rule)
-        return m
-    if type_ == LABEL:
-        return _label(fields(value, {1: int, 2: int, 3: str}, (2, 3), "parameters of Label", rule))
-    if type_ == TEXT:
-        return fields(value, {}, (), "parameters of Text", rule)
-    return value
-
-
-def _label(m: dict[int, Any]) -> dict[int, Any]:
-    rule = "registry.md 1"
-    if 2 not in m:
-        require(m[1] == I64, f"a Label without classes has dtype {m[1]}", rule)
-        require(3 not in m, "a Label has class names but no classes", rule)
-        return m
-    require(1 <= m[2] <= 2**32, f"a Label has {m[2]} classes", rule)
-    smallest = U8 if m[2] <= 2**8 else U16 if m[2] <= 2**16 else U32
-    require(m[1] == smallest, f"a Label with {m[2]} classes has dtype {m[1]}", rule)
-    if 3 in m:
-        require(m[3].count("\n") == m[2], "a Label has not as many names as classes", rule)
-        require(m[3].endswith("\n"), "the last class name does not end in a line feed", rule)
-    return m
 
 
 def primary(columns: list[Column]) -> Column | None:

@@ -1,0 +1,141 @@
+"""`TokenReader`: what a loader asks of a view: token counts, spans, lengths, runs of tokens (order.md 4)."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.column_types import Tokens
+from tokstore.deliver import reorder, result_dtype
+from tokstore.errors import ColumnError, suggest
+from tokstore.packed import Ints
+from tokstore.reading import read_lengths, read_rows
+from tokstore.schema import Column
+from tokstore.view_reader import ViewReader
+from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
+from tokstore.wire import checksum
+
+__all__ = ["TokenReader"]
+
+
+class TokenReader(ViewReader):
+    """A view as a loader sees it."""
+
+    _spans: ViewSpans | None = None
+
+    @property
+    def token_column(self) -> str:
+        """Name of the first token column.
+
+        Raises:
+            ColumnError: There is none.
+        """
+        primary = self.schema.primary
+        if not isinstance(primary.type, Tokens):
+            raise ColumnError("there is no token column", hint=suggest("tokens", self.schema.names))
+        return primary.name
+
+    @property
+    def token_count(self) -> int:
+        """Values of the token column in all samples."""
+        name = self.token_column
+        if self._chosen is None and self._is_primary(name):
+            return self._version.root.totals.values
+        return int(self.spans().values.sum())
+
+    def _is_primary(self, name: str) -> bool:
+        """Tell whether a column is the one whose spans the version has."""
+        return name == self._version.root.schema.primary.name
+
+    @property
+    def fingerprint(self) -> str:
+        """What the order of samples depends on: store, version, and which samples of it."""
+        root = self._version.root
+        parts = [root.store_id.hex(), str(root.version)]
+        if self._chosen is not None or self._order is not None:
+            seed = 0 if self._order is None else checksum(self._order.astype("<i8").tobytes(), 1)
+            parts.append(f"{seed if self._chosen is None else self._chosen.digest(seed):016x}")
+        if self._schema is not None and not self._is_primary(self._schema.primary.name):
+            parts.append(str(self._schema.primary.column_id))
+        return "/".join(parts)
+
+    def lengths(self, first: int = 0, stop: int | None = None, *, column: str | None = None) -> Ints:
+        """Return how many values samples have in a ragged column; nothing is decoded.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+            column: Its name; the token column by default.
+        """
+        chosen = self.schema.column(column or self.token_column)
+        if not chosen.type.ragged:
+            raise TypeError(f"column {chosen.name!r} has one value per sample")
+        return self._lengths(chosen, np.arange(*slice(first, stop).indices(len(self))))
+
+    def _lengths(self, column: Column, places: Ints) -> Ints:
+        """Return how many values samples at ascending places have."""
+        groups, order = self._located(places)
+        found = read_lengths(self._version, column, groups)
+        return found if order is None else found[order]
+
+    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
+        """Return the tokens of consecutive samples as one flat array, on the caller's thread.
+
+        Args:
+            first: First position.
+            stop: End of the positions.
+            skip: Tokens to leave out at the start.
+            limit: Tokens to return at most. Only blocks that hold returned tokens are read.
+        """
+        column = self.schema.column(self.token_column)
+        if not skip and limit is None:
+            return self._values(column, first, stop)
+        lengths = self._lengths(column, np.arange(first, stop))
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        until = int(ends[-1]) if len(ends) else 0
+        until = until if limit is None else min(until, skip + limit)
+        # Samples that are cut at the start or the end are read alone, the whole ones between them together.
+        used = np.flatnonzero((ends > skip) & (starts < until))
+        if not len(used):
+            return np.zeros(0, result_dtype(column))
+        low, high = int(used[0]), int(used[-1]) + 1
+        edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
+        parts = []
+        for a, b in pairwise(edges):
+            begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
+            parts.append(self._values(column, first + a, first + b, begin, end))
+        return np.concatenate(parts)
+
+    def _values(self, column: Column, first: int, stop: int, begin: int = 0, end: int | None = None) -> NDArray[Any]:
+        """Return the values of consecutive samples, or a part of every one."""
+        groups, order = self._located(np.arange(first, stop))
+        rows = read_rows(self._version, [column], groups, start=begin, stop=end)[column.name]
+        return rows.values if order is None else reorder(rows, order).values
+
+    def spans(self) -> ViewSpans:
+        """Return the spans of all samples in order (format.md 7.3).
+
+        Those of a whole version are stored, and no data file is opened. Of some samples, each span has those that begin
+        in it with all their values; in an order of its own, a view has spans of about 2**18 values.
+        """
+        if self._chosen is None and self._order is None and self._schema is None:
+            return stored_spans(self._version)
+        if self._spans is None:
+            column = self.schema.primary
+            is_stored = self._is_primary(column.name)
+            if self._order is not None:
+                self._spans = ordered_spans(self._lengths(column, np.arange(len(self))))
+            elif self._chosen is None and is_stored:
+                self._spans = stored_spans(self._version)
+            else:
+                lengths = partial(self._lengths, column)
+                self._spans = selected_spans(stored_spans(self._version), self._chosen, is_stored, lengths)
+        return self._spans
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_spans": None}
