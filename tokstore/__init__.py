@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
+from tokstore.column_parts import ColumnWriter
 from tokstore.column_types import (
     Array,
     Bytes,
@@ -44,11 +45,13 @@ from tokstore.errors import (
 from tokstore.opening import create
 from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
 from tokstore.opening import part_writer as writer
+from tokstore.pruning import Pruned
 from tokstore.ragged import Ragged
 from tokstore.saved_views import ViewInfo
 from tokstore.schema import Schema
 from tokstore.soft_labels import SoftLabels
 from tokstore.store import Store, VersionInfo
+from tokstore.upkeep import Compacted
 from tokstore.verify import Report, verify
 from tokstore.view import View
 from tokstore.writer import Progress, Writer
@@ -64,6 +67,8 @@ __all__ = [
     "ChecksumError",
     "Codes",
     "ColumnError",
+    "ColumnWriter",
+    "Compacted",
     "ConflictError",
     "CorruptError",
     "ExistsError",
@@ -72,6 +77,7 @@ __all__ = [
     "MissingFileError",
     "NotAStoreError",
     "Progress",
+    "Pruned",
     "Ragged",
     "Report",
     "Schema",

@@ -295,10 +295,11 @@ class ColumnEdits(Editable):
         positions = positions_of(self._version, wanted.astype(np.int64))
         if (positions < 0).any():
             raise ValueError(f"no sample has id {int(wanted[int(np.argmax(positions < 0))])}, or it is deleted")
-        if len(np.unique(positions)) != len(positions):
+        source = ByPosition(column, whole, positions)
+        if (np.diff(source.positions) == 0).any():
             ordered = np.sort(wanted)
             raise ValueError(f"id {int(ordered[1:][ordered[1:] == ordered[:-1]][0])} is given twice")
-        return ByPosition(column, whole, positions)
+        return source
 
     def _calls(
         self,

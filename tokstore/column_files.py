@@ -35,6 +35,8 @@ __all__ = ["FILE_BYTES", "ColumnFiles", "Cover"]
 
 FILE_BYTES = 64 << 20
 """Bytes of values that a column file should hold; a single shard may have more."""
+_RAGGED_ROWS = 1 << 21
+"""Rows of a file of a ragged column: whoever reads one row of it reads the lengths of all of them."""
 
 
 @dataclass
@@ -131,6 +133,7 @@ class ColumnFiles:
         self._storage, self._column, self._target = storage, column, target or FILE_BYTES
         self._encoders = Encoders(column.level or "default", load)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tokstore-column")
+        self._most_rows = _RAGGED_ROWS if column.type.ragged else MAX_SHARD_SAMPLES
         self._buffer = ColumnBuffer(column)
         self._buffered = 0
         self._waiting: list[int] = []  # shards of the file in the making
@@ -166,7 +169,7 @@ class ColumnFiles:
                 continue
             gap = int(np.argmax(is_absent[at:])) if is_absent[at:].any() else len(keys) - at
             fits = (
-                np.searchsorted(edges, edges[at] + MAX_SHARD_SAMPLES - self._buffered, side="right") - 1,
+                np.searchsorted(edges, edges[at] + self._most_rows - self._buffered, side="right") - 1,
                 np.searchsorted(byte_edges, byte_edges[at] + self._target - self._buffer.nbytes, side="right") - 1,
             )
             stop = min(at + gap, *map(int, fits))

@@ -39,7 +39,8 @@ def delete_from(root: Root, ids: Ints, version: Version) -> tuple[Root | None, i
     if wrong.any():
         raise ValueError(f"no sample has ever had id {int(ids[int(np.argmax(wrong))])}")
     positions = positions_of(version, ids)
-    positions = np.unique(positions[positions >= 0])
+    positions = np.sort(positions[positions >= 0])
+    positions = positions[np.diff(positions, prepend=-1) > 0]
     if not len(positions):
         return None, 0
     groups = version.locate(positions)

@@ -137,8 +137,10 @@ class DataFile:
         self._check_entries(head.rows)
         self._check_metadata()
         self._check_parts()
-        # What the parsed sections will take: nine numbers per block, nine bytes per row.
-        self.nbytes = len(self._tail) + 72 * int(self.entries["blocks"].sum()) + 9 * head.rows * head.columns
+        # What the parsed sections will take: nine numbers per block, a number per ragged row, a byte per optional one.
+        flags = self.entries["flags"]
+        row_bytes = 8 * int(((flags & FLAG_RAGGED) != 0).sum()) + int(((flags & FLAG_OPTIONAL) != 0).sum())
+        self.nbytes = len(self._tail) + 72 * int(self.entries["blocks"].sum()) + row_bytes * head.rows
 
     def _check_entries(self, rows: int) -> None:
         """Check what column entries say of themselves (format.md 4.7)."""
