@@ -153,6 +153,7 @@ def test_a_view_of_another_store(store: ts.Store, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "s" / "views", tmp_path / "t" / "views")
     with pytest.raises(ts.CorruptError, match=r"views/v/view\.tsw: the view is of the store [0-9a-f]{32}, not of this"):
         ts.open(tmp_path / "t").load("v")
+    assert ["not of this one" in str(one) for one in ts.verify(tmp_path / "t").problems] == [True]
 
 
 def test_single_files_save_nothing(tmp_path: Path) -> None:
@@ -205,6 +206,7 @@ def test_damaged_views(store: ts.Store, tmp_path: Path) -> None:
         for read in (lambda: store.load("v"), store.views):
             with pytest.raises(kind, match=r"views/v/view\.tsw"):
                 read()
+        assert ["views/v/view.tsw" in str(one) for one in ts.verify(tmp_path / "s").problems] == [True]
 
 
 def sealed(fields: dict[int, object]) -> bytes:
