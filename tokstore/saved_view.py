@@ -26,7 +26,7 @@ from tokstore.format import (
 from tokstore.packed import Ints, PackedReader, encode_packed
 from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
-__all__ = ["SavedView", "decode_saved", "view_path"]
+__all__ = ["SavedView", "check_owner", "decode_saved", "view_path"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _KINDS = {1: bytes, 2: int, 3: int, 4: int, 5: int, 6: bytes, 7: bytes, 8: bytes, 9: bytes, 10: list, 11: list}
@@ -150,6 +150,17 @@ def decode_saved(data: bytes | memoryview, path: str) -> SavedView:
         return SavedView.decode(data)
     except TokstoreError as error:
         raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule, hint=error.hint) from error
+
+
+def check_owner(saved: SavedView, store_id: bytes, path: str) -> None:
+    """Refuse a view of another store."""
+    if saved.store_id != store_id:
+        raise CorruptError(
+            f"the view is of the store {saved.store_id.hex()}, not of this one",
+            path=path,
+            rule=_RULE,
+            hint="save it again from a view of this store",
+        )
 
 
 def _packed(data: bytes, count: int, field: str, low: int, high: int) -> Ints:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tokstore.errors import ColumnError, CorruptError, ExistsError, MissingFileError, UnsupportedError, suggest
+from tokstore.errors import ColumnError, ExistsError, MissingFileError, UnsupportedError, suggest
 from tokstore.packed import Ints
 from tokstore.sample_ids import positions_of
-from tokstore.saved_view import FILE, FOLDER, SavedView, decode_saved, is_view_name, view_path
+from tokstore.saved_view import FILE, FOLDER, SavedView, check_owner, decode_saved, is_view_name, view_path
 from tokstore.schema import Schema
 from tokstore.selection import runs_of
 from tokstore.storage import Storage
@@ -112,13 +112,7 @@ def restored(version: Version, saved: SavedView, name: str) -> tuple[State, Sche
         ColumnError: All its columns are gone.
     """
     root = version.root
-    if saved.store_id != root.store_id:
-        raise CorruptError(
-            f"the view is of the store {saved.store_id.hex()}, not of this one",
-            path=version.storage.describe(view_path(name)),
-            rule="format.md 8.7",
-            hint="save it again from a view of this store",
-        )
+    check_owner(saved, root.store_id, version.storage.describe(view_path(name)))
     positions = _positions(version, saved)
     there = positions >= 0
     if not there.all() or len(positions) < saved.samples:

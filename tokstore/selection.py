@@ -67,8 +67,8 @@ class Selection:
     def from_mask(cls, mask: Bools) -> Selection:
         """Make the set of the places at which a mask is true."""
         differs = mask[1:] != mask[:-1]
-        if int(np.count_nonzero(differs)) >= int(np.count_nonzero(mask)):
-            return cls(np.flatnonzero(mask), None)
+        if 2 * int(np.count_nonzero(differs)) >= int(np.count_nonzero(mask)):
+            return cls.from_positions(np.flatnonzero(mask))
         changes = np.flatnonzero(differs) + 1
         ends = [np.zeros(int(mask[:1].all()), np.int64), changes, np.full(int(mask[-1:].all()), len(mask))]
         edges = np.concatenate(ends) if len(mask) else changes
@@ -135,9 +135,9 @@ class Selection:
     @classmethod
     def join(cls, parts: Sequence[Selection]) -> Selection:
         """Make a set of ascending pieces."""
-        nothing = [np.zeros(0, np.int64)]
-        if all(part._count is None for part in parts):
-            return cls.from_positions(np.concatenate([*nothing, *(part._first for part in parts)]))
+        flat = sum(len(part) for part in parts if part._count is None)
+        if 2 * flat >= sum(len(part) for part in parts):
+            return cls.from_positions(np.concatenate([np.zeros(0, np.int64), *(part.positions() for part in parts)]))
         runs = [part.runs() for part in parts]
         return cls.from_runs(np.concatenate([first for first, _ in runs]), np.concatenate([count for _, count in runs]))
 

@@ -23,6 +23,8 @@ from tokstore.pages import Page
 from tokstore.parts import decode_part, part_path, staged_parts
 from tokstore.placement import FIRST_FILE
 from tokstore.plan import Plan
+from tokstore.saved_view import check_owner, decode_saved, view_path
+from tokstore.saving import saved_names
 from tokstore.schema import Schema
 from tokstore.shard import DataFile
 from tokstore.store import Store
@@ -45,7 +47,7 @@ __all__ = ["Report", "verify"]
 def verify(
     path: Any, version: int | str | None = None, *, progress: Callable[[Progress], None] | None = None
 ) -> Report:
-    """Check every byte of one version of a store, and the parts that are staged.
+    """Check every byte of one version of a store, the parts that are staged, and the saved views.
 
     Args:
         path: A folder or a single ``.tok`` file.
@@ -95,6 +97,8 @@ class _Walk:
             guard(check_root, self.root, self.sums, path)
         for name in staged_parts(self.store.storage):
             guard(self.part, part_path(name))
+        for name in saved_names(self.store.storage):
+            guard(self.view, view_path(name))
 
     def page(self, number: int) -> None:
         """Check one page: its files and objects, then its own numbers, its plan and its deletions."""
@@ -196,6 +200,10 @@ class _Walk:
             # An object that is not sound was noted where it was read.
             if self.seen_objects.get(one.digest, (one.kind, one.content_bytes)) != (one.kind, one.content_bytes):
                 raise CorruptError("kind or length of an object differ from its entry", rule="format.md 4.8")
+
+    def view(self, path: str) -> None:
+        """Check a saved view."""
+        check_owner(decode_saved(self.findings.read(path), path), self.root.store_id, path)
 
     def part(self, path: str) -> None:
         """Check a staged part, and the shards that it brings."""

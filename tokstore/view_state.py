@@ -88,8 +88,10 @@ class ViewState(TokenReader):
     def _row_batches(self) -> Iterator[dict[str, ColumnRows]]:
         """Yield rows of all columns; larger batches where samples are scattered, so that fewer blocks come twice."""
         columns = self._columns(None)
+        widths = sum(column.type.width for column in columns if not column.type.ragged)
+        rows = max(1, min(_ROWS, _VALUES // max(1, widths)))
         most = {} if self._order is None else {"values": _VALUES}
-        for a, b in self._batches(columns, 0, len(self), _ROWS, **most):
+        for a, b in self._batches(columns, 0, len(self), rows, **most):
             yield self._rows(np.arange(a, b), columns, 0, None)[0]
 
     # What it has beside samples -----------------------------------------------------------------------------------
