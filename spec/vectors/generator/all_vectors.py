@@ -12,6 +12,7 @@ from . import (
     bad_stores,
     bad_types,
     bad_vectors,
+    code_vectors,
     good_columns,
     good_stores,
     good_tokens,
@@ -25,11 +26,13 @@ def vectors() -> Iterator[Vector]:
     yield from good_tokens.vectors()
     yield from good_columns.vectors()
     yield from good_types.vectors()
+    yield from code_vectors.good_vectors()
     yield from good_stores.vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
     yield from bad_types.vectors()
     yield from bad_vectors.vectors()
+    yield from code_vectors.bad_vectors()
     yield from bad_metadata.vectors()
     yield from bad_stores.vectors()
     yield from bad_pages.vectors()
