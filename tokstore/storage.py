@@ -29,7 +29,6 @@ Range = tuple[str, int, int | None]
 _GAP = 64 << 10
 _MERGED = 16 << 20
 _OPEN_FILES = 128
-_IMMUTABLE = ("data/", "objects/", "pages/", "plans/", "deletions/")
 
 
 @dataclass(frozen=True)
@@ -202,17 +201,10 @@ class LocalStorage:
         return os.path.join(self.root, path) if path else self.root
 
     @contextlib.contextmanager
-<<<<<<< HEAD
-    def _opened(self, path: str) -> Iterator[int]:
-        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
-
-        Only files whose names say their content stay open: roots, parts and hints may be replaced by others.
-=======
     def _opened(self, path: str, is_whole: bool) -> Iterator[int]:
         """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
 
         A file that is read to its end is opened anew: it may be one of the few that are replaced.
->>>>>>> views
         """
         with self._lock:
             handle = None if is_whole else self._handles.pop(path, None)
@@ -221,13 +213,9 @@ class LocalStorage:
         try:
             yield handle
         finally:
-            surplus, stays = handle, path.endswith(".tok") or path.startswith(_IMMUTABLE)
+            surplus = handle
             with self._lock:
-<<<<<<< HEAD
-                if stays and path not in self._handles:
-=======
                 if not is_whole and path not in self._handles:
->>>>>>> views
                     self._handles[path] = handle
                     surplus = self._handles.popitem(last=False)[1] if len(self._handles) > _OPEN_FILES else -1
             if surplus >= 0:
