@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 import tokstore as ts
 from strategies import plain, values
+from tokstore.column_types import COLUMN_TYPES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "spec" / "readers" / "python"))
 
@@ -39,6 +40,15 @@ KINDS = {
     "wide": ts.Label(optional=True),
     "text": ts.Text(optional=True),
     "more": ts.Tokens(70_000, optional=True),
+    "grid": ts.Codes(5, (2, 2), optional=True),
+    "stream": ts.Codes(300, (None, 2), optional=True),
+    "vector": ts.Vector(5, groups=[2, 5], optional=True),
+    "category": ts.Category(optional=True),
+    "bytes": ts.Bytes(optional=True),
+    "array": ts.Array("int16", (3,), optional=True),
+    "ragged": ts.Array("float32", (None, 2), optional=True),
+    "mask": ts.Mask(None, optional=True),
+    "labels": ts.Label(3, shape=(2,), optional=True),
 }
 NAMES = ("a", "b", "c", "d")
 PATCHES = {
@@ -60,9 +70,7 @@ class Changes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = [mock.patch(name, value) for name, value in PATCHES.items()]
-        self.patches += [
-            mock.patch.object(kind, "block_target", 8) for kind in (ts.Tokens, ts.Score, ts.Label, ts.Text)
-        ]
+        self.patches += [mock.patch.object(kind, "block_target", 8) for kind in COLUMN_TYPES.values()]
         self.patches.append(mock.patch("os.fsync", return_value=None))
         for one in self.patches:
             one.start()
