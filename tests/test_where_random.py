@@ -15,7 +15,7 @@ from strategies import small_blocks
 from view_models import SCHEMA, conditions, ids, rows, scattered, write
 
 SOME = settings(
-    max_examples=settings.default.max_examples * 2 // 5,
+    max_examples=settings.default.max_examples * 3 // 10,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 

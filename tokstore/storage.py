@@ -29,6 +29,7 @@ Range = tuple[str, int, int | None]
 _GAP = 64 << 10
 _MERGED = 16 << 20
 _OPEN_FILES = 128
+_IMMUTABLE = ("data/", "objects/", "pages/", "plans/", "deletions/")
 
 
 @dataclass(frozen=True)
@@ -201,21 +202,21 @@ class LocalStorage:
         return os.path.join(self.root, path) if path else self.root
 
     @contextlib.contextmanager
-    def _opened(self, path: str, is_whole: bool) -> Iterator[int]:
+    def _opened(self, path: str) -> Iterator[int]:
         """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
 
-        A file that is read to its end is opened anew: it may be one of the few that are replaced.
+        Only files whose names say their content stay open: roots, parts and hints may be replaced by others.
         """
         with self._lock:
-            handle = None if is_whole else self._handles.pop(path, None)
+            handle = self._handles.pop(path, None)
         if handle is None:
             handle = os.open(os.path.join(self.root, path), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         try:
             yield handle
         finally:
-            surplus = handle
+            surplus, stays = handle, path.endswith(".tok") or path.startswith(_IMMUTABLE)
             with self._lock:
-                if not is_whole and path not in self._handles:
+                if stays and path not in self._handles:
                     self._handles[path] = handle
                     surplus = self._handles.popitem(last=False)[1] if len(self._handles) > _OPEN_FILES else -1
             if surplus >= 0:
@@ -237,8 +238,7 @@ class LocalStorage:
             while stop < len(order) and ranges[order[stop]][0] == path:
                 stop += 1
             try:
-                is_whole = any(ranges[i][2] is None for i in order[at:stop])
-                with self._opened(path, is_whole) as handle:
+                with self._opened(path) as handle:
                     total += _read_file(handle, path, ranges, order[at:stop], results)
             except (FileNotFoundError, NotADirectoryError) as error:
                 if not missing_ok:
