@@ -110,6 +110,20 @@ def test_columns_from_lines(tmp_path: Path, corpus: Path) -> None:
     np.save(tmp_path / "n.npy", np.arange(COUNT, dtype=np.int16))
     run("add-column", "corpus", "must", "n.npy", "--required", cwd=tmp_path)
     assert ts.open(corpus).schema["must"] == ts.Label()
+    np.save(tmp_path / "v.npy", np.arange(2 * COUNT, dtype=np.float16).reshape(COUNT, 2))
+    np.save(tmp_path / "a.npy", np.arange(4 * COUNT, dtype=np.uint8).reshape(COUNT, 2, 2))
+    run("add-column", "corpus", "v", "v.npy", cwd=tmp_path)
+    run("add-column", "corpus", "a", "a.npy", cwd=tmp_path)
+    run("add-column", "corpus", "kind", "a.jsonl", "--type", "category", "--field", "lang", cwd=tmp_path)
+    store = ts.open(corpus)
+    assert store.schema["v"] == ts.Vector(2, "float16", optional=True)
+    assert store.schema["a"] == ts.Array("uint8", (2, 2), optional=True)
+    assert store[3]["a"].tolist() == [[12, 13], [14, 15]]
+    assert store["kind"] == store["lang"]
+    done = run("delete", "corpus", "--where", "must >= 5 and kind != 'l9'", cwd=tmp_path)
+    assert b"deleted" in done.stdout
+    kept = [i for i in range(COUNT) if i < 5 or i % 3 or i == 9]
+    assert ts.open(corpus)["must"].tolist() == kept
     assert ts.verify(corpus).problems == []
 
 
@@ -122,6 +136,7 @@ def test_columns_from_lines(tmp_path: Path, corpus: Path) -> None:
         ("add-column", "corpus", "q", "none.npy"),
         ("add-column", "corpus", "q", "a.csv"),
         ("add-column", "corpus", "q", "a.csv", "--type", "vector"),
+        ("add-column", "corpus", "q", "a.csv", "--type", "no-such-type"),
         ("add-column", "corpus", "q", "a.csv", "--type", "label:x"),
         ("add-column", "corpus", "q", "a.csv", "--type", "score:int8"),
         ("add-column", "corpus", "q", "a.csv", "--type", "tokens"),

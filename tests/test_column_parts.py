@@ -102,6 +102,19 @@ def test_any_type(kind: Any, store: ts.Store) -> None:
     assert ts.verify(store.path).problems == []
 
 
+def test_vectors_are_rounded_once(store: ts.Store) -> None:
+    """Parts wait as they were given: what the commit makes of them is no further from it than `add_column` gets."""
+    vectors = np.random.default_rng(0).normal(size=(COUNT, 8)).astype(np.float32)
+    kind = ts.Vector(8, codec="pca", max_error=0.2)
+    for part, ids in (("a", np.arange(0, COUNT, 2)), ("b", np.arange(1, COUNT, 2))):
+        stage(store, part, ids, vectors[ids], kind, "parts")
+    store.commit()
+    store.add_column("direct", vectors, kind)
+    assert np.array_equal(store["parts"], store["direct"])
+    assert not np.array_equal(store["parts"], vectors)
+    assert ts.verify(store.path).problems == []
+
+
 def test_a_column_for_every_sample(store: ts.Store) -> None:
     """A column that is not optional needs a value of each sample in some part."""
     for part, ids in (("a", range(30)), ("b", range(30, COUNT - 1))):

@@ -16,7 +16,6 @@ from files import tree
 from tokstore.block import spans_of
 from tokstore.deletions import Deletions, ShardLoss
 from tokstore.plan import Plan
-from tokstore.view import View
 
 COUNT = 40
 SCHEMA = ts.Schema(t=ts.Tokens(300, optional=True), s=ts.Score())
@@ -48,19 +47,10 @@ WAYS: dict[str, Callable[[ts.Store], int]] = {
     "ids": lambda s: s.delete(ids=[39, 3, 7, 7]),
     "slices": lambda s: s.delete(slice(3, 8, 4)) + s.delete(slice(-1, None)),
     "one by one": lambda s: s.delete([3]) + s.delete([6]) + s.delete([37]),
-    "a view": lambda s: s.delete(Chosen(s)),
+    "a view": lambda s: s.delete(s.where(ids=[39, 3, 7])),
+    "a view of an older version": lambda s: s.delete(ts.open(s.path, version=1).where(ids=[3, 7, 39])),
+    "a condition": lambda s: s.delete(where="s == 0.75 or s == 1.75 or s > 9.5"),
 }
-
-
-class Chosen(View):
-    """A view of three samples, as conditions give one."""
-
-    def __init__(self, store: ts.Store) -> None:
-        super().__init__(store._version)
-
-    def take(self, positions: Any, columns: Any = None, **options: Any) -> dict[str, Any]:
-        """Take of the chosen samples."""
-        return super().take(np.array([3, 7, 39])[positions], columns, **options)
 
 
 @pytest.mark.parametrize("way", WAYS)

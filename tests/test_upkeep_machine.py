@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 
 import tokstore as ts
 from strategies import plain, values
+from tokstore.column_types import COLUMN_TYPES
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "spec" / "readers" / "python"))
 
@@ -39,6 +40,15 @@ KINDS = {
     "wide": ts.Label(optional=True),
     "text": ts.Text(optional=True),
     "more": ts.Tokens(70_000, optional=True),
+    "grid": ts.Codes(5, (2, 2), optional=True),
+    "stream": ts.Codes(300, (None, 2), optional=True),
+    "vector": ts.Vector(5, groups=[2, 5], optional=True),
+    "category": ts.Category(optional=True),
+    "bytes": ts.Bytes(optional=True),
+    "array": ts.Array("int16", (3,), optional=True),
+    "ragged": ts.Array("float32", (None, 2), optional=True),
+    "mask": ts.Mask(None, optional=True),
+    "labels": ts.Label(3, shape=(2,), optional=True),
 }
 NAMES = ("a", "b", "c", "d")
 PATCHES = {
@@ -60,9 +70,7 @@ class Changes(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patches = [mock.patch(name, value) for name, value in PATCHES.items()]
-        self.patches += [
-            mock.patch.object(kind, "block_target", 8) for kind in (ts.Tokens, ts.Score, ts.Label, ts.Text)
-        ]
+        self.patches += [mock.patch.object(kind, "block_target", 8) for kind in COLUMN_TYPES.values()]
         self.patches.append(mock.patch("os.fsync", return_value=None))
         for one in self.patches:
             one.start()
@@ -72,12 +80,13 @@ class Changes(RuleBasedStateMachine):
         self.schema: dict[str, Any] = {"t": ts.Tokens(300), "s": KINDS["f32"]}
         self.next_id, self.seen = 0, dict[int, list[tuple[int, Sample]]]()
         self.tags: dict[str, int] = {}
+        self.is_sound = False  # the last check found nothing wrong
 
     def teardown(self) -> None:
         """Let the readable reader look too, and clean up."""
         try:
-            found = open_path(self.path)  # of what was committed last, even where a check has failed
-            assert found.sample_ids == [one for one, _ in self.rows]
+            if self.is_sound:
+                assert open_path(self.path).sample_ids == [one for one, _ in self.rows]
         finally:
             self.folder.cleanup()
             for one in self.patches:
@@ -232,6 +241,7 @@ class Changes(RuleBasedStateMachine):
     @invariant()
     def is_right(self) -> None:
         """Every sample is where it should be, and every byte is right."""
+        self.is_sound = False
         if not hasattr(self, "store"):
             return
         assert list(self.store.schema.names) != []
@@ -245,6 +255,7 @@ class Changes(RuleBasedStateMachine):
         assert not [name for _, _, names in os.walk(self.path) for name in names if name.endswith(".tmp")]
         for version in self.tags.values():
             compare(ts.open(self.path, version=version), self.seen[version])
+        self.is_sound = True
 
 
 def compare(store: ts.Store, rows: list[tuple[int, Sample]]) -> None:
@@ -260,5 +271,8 @@ def compare(store: ts.Store, rows: list[tuple[int, Sample]]) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_any_changes_in_any_order() -> None:
     """Whatever is done to a store, it holds what a list of samples would hold, and is sound."""
-    steps = settings(max_examples=max(30, settings.default.max_examples // 4), stateful_step_count=14, deadline=None)
+    # Making a failure smaller takes minutes, and what is found is short enough.
+    phases = [one for one in Phase if one not in (Phase.shrink, Phase.explain)]
+    count = max(30, settings.default.max_examples // 4)
+    steps = settings(max_examples=count, stateful_step_count=14, deadline=None, phases=phases)
     run_state_machine_as_test(Changes, settings=steps)

@@ -171,6 +171,9 @@ def _own_files(storage: Storage) -> Iterator[tuple[str, Entry]]:
     """Yield all files whose names the format gives, apart from parts and the JSON files; and temporary files."""
     for folder in ("", "parts"):
         yield from _matching(storage, folder, _NOTHING)
+    for view in storage.entries("views"):
+        if view.is_folder:
+            yield from _matching(storage, f"views/{view.name}", _NOTHING)
     for folder, pattern in _OWN.items():
         yield from _matching(storage, folder, pattern)
     for folder, pattern in _OWN_BELOW.items():

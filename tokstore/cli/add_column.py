@@ -28,7 +28,12 @@ Row = tuple[int | None, Any]
 @click.argument("store", type=click.Path(exists=True))
 @click.argument("name")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False))
-@click.option("--type", "kind", metavar="TYPE", help="score, score:float16, label, label:10, text or tokens:50257.")
+@click.option(
+    "--type",
+    "kind",
+    metavar="TYPE",
+    help="score, score:float16, label, label:10, category, text, vector:384 or tokens:50257.",
+)
 @click.option("--field", help="The field of a JSON line, or column of a CSV file; NAME by default.")
 @click.option("--id-field", help="The field with the sample ids that the values belong to.")
 @click.option("--fill", is_flag=True, help="Fill the column if it is there; needs --id-field.")
@@ -50,12 +55,14 @@ def add_column(
     """Add to STORE the column NAME with the values in SOURCE, one per sample in order. No shard is rewritten.
 
     SOURCE is an array in a .npy file, a .jsonl file with one object per line, or a .csv file with a line of names. Of a
-    .npy file, numbers with a fraction are a score and integers are labels unless --type says otherwise.
+    .npy file, numbers with a fraction are a score and integers are labels unless --type says otherwise; with two
+    dimensions they are vectors, or arrays of integers.
 
     \b
     Examples:
       tokstore add-column corpus quality scores.npy
-      tokstore add-column corpus language langs.jsonl --type text --field lang
+      tokstore add-column corpus embedding vectors.npy
+      tokstore add-column corpus language langs.jsonl --type category --field lang
       tokstore add-column corpus cluster clusters.csv --type label --id-field sample_id
     """
     is_array = source.endswith(".npy")
@@ -109,13 +116,15 @@ def add_column(
 
 def _type(text: str) -> ColumnType:
     """Return the column type that is written as a word, with a number or dtype behind a colon."""
-    from tokstore.column_types import Label, Score, Text, Tokens
+    from tokstore.column_types import Category, Label, Score, Text, Tokens, Vector
 
     word, _, rest = text.partition(":")
     makers: dict[str, Callable[[], ColumnType]] = {
         "score": lambda: Score(rest or "float32"),
         "label": lambda: Label(int(rest) if rest else None),
+        "category": Category,
         "text": Text,
+        "vector": lambda: Vector(int(rest)),
         "tokens": lambda: Tokens(int(rest)),
     }
     try:
@@ -126,8 +135,12 @@ def _type(text: str) -> ColumnType:
 
 def _type_of_array(values: Any) -> ColumnType:
     """Return the column type that keeps an array as it is."""
-    from tokstore.column_types import Label, Score
+    from tokstore.column_types import Array, Label, Score, Vector
 
+    if values.ndim == 2 and values.dtype.name in ("float16", "float32"):
+        return Vector(values.shape[1], values.dtype.name)
+    if values.ndim > 1 and values.dtype.kind in "iu":
+        return Array(values.dtype.name, values.shape[1:])
     if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
         return Score(values.dtype.name)
     if values.dtype.kind in "iu":
@@ -140,6 +153,10 @@ def _reader(kind: str) -> Callable[[str], Any]:
     word = kind.partition(":")[0]
     if word == "text":
         return str
+    if word == "category":
+        return lambda text: text or None
+    if word == "vector":
+        return lambda text: [float(one) for one in text.split()] if text else None
     if word == "tokens":
         return lambda text: [int(one) for one in text.split()] if text else None
     read: Callable[[str], Any] = int if word == "label" else float
