@@ -19,6 +19,7 @@ LAYERS = [
     "errors",
     "wire",
     "forking",
+    "recycling",
     "order",
     "cache",
     "frames",

@@ -7,10 +7,7 @@ caches; they hold a few compressors and drop the rest, since each one keeps matc
 
 from __future__ import annotations
 
-import struct
 import threading
-from collections.abc import Sequence
-from typing import cast
 
 import zstandard
 
@@ -18,7 +15,7 @@ from tokstore.errors import CorruptError
 from tokstore.forking import renew_after_fork
 from tokstore.wire import zstd_content_bytes
 
-__all__ = ["TRAINED_MAGIC", "Dictionary", "compress", "decompress", "decompress_many"]
+__all__ = ["TRAINED_MAGIC", "Dictionary", "compress", "decompress"]
 
 _KEPT = 8
 _WINDOW_LOG_MIN = 10
@@ -147,36 +144,6 @@ def decompress(frame: bytes | memoryview, *, least: int, most: int, dictionary: 
         return decompressor.decompress(frame, read_across_frames=False, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptError("a zstd frame does not decode", rule="format.md 2.5") from error
-
-
-def decompress_many(
-    frames: Sequence[bytes | memoryview], *, most: Sequence[int], dictionary: Dictionary | None = None
-) -> list[memoryview]:
-    """Return the contents of several frames made with one dictionary, by one call that lets other threads run.
-
-    Two threads that decode frame by frame stand in each other's way at every one; here they meet once for all frames.
-
-    Args:
-        frames: Frames with content.
-        most: Largest content size that is right, for each.
-        dictionary: The history the frames were made with.
-
-    Raises:
-        CorruptError: One of the frames is wrong; `decompress` tells which and why.
-    """
-    sizes = [zstd_content_bytes(frame) for frame in frames]
-    if any(not 0 < size <= limit for size, limit in zip(sizes, most, strict=True)):
-        raise CorruptError("a zstd frame has another size than its parent allows", rule="format.md 2.5")
-    try:
-        found = _decompressor(dictionary).multi_decompress_to_buffer(
-            list(frames), decompressed_sizes=struct.pack(f"={len(sizes)}Q", *sizes), threads=1
-        )
-    except (zstandard.ZstdError, ValueError) as error:
-        raise CorruptError("a zstd frame does not decode", rule="format.md 2.5") from error
-    contents = [memoryview(cast("bytes", found[i])) for i in range(len(sizes))]
-    if [len(one) for one in contents] != sizes:
-        raise CorruptError("a zstd frame decodes to another size than it says", rule="format.md 2.5")
-    return contents
 
 
 def _decompressor(dictionary: Dictionary | None) -> zstandard.ZstdDecompressor:

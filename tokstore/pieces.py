@@ -31,7 +31,7 @@ class Piece:
         group, groups: Which of the dimension groups it is, and how many there are: block i is block
             ``group + i * groups`` of the column.
         vectors: Decodes blocks of different groups together, where that is faster.
-        together: Blocks that are decoded at once: about a million tokens, so that threads seldom wait for each other.
+        together: Blocks that one thread decodes in one go: half a million tokens.
     """
 
     file: DataFile
@@ -46,7 +46,7 @@ class Piece:
     group: int = 0
     groups: int = 1
     vectors: VectorBlocks | None = None
-    together: int = 32
+    together: int = 16
 
 
 def row_intervals(

@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+import numpy as np
+
 from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
 from tokstore.forking import renew_after_fork
+from tokstore.recycling import recycling
 
 __all__ = ["Entry", "FileSink", "LocalStorage", "Range", "Storage"]
 
@@ -308,7 +311,7 @@ def _read_file(
     while at < len(wanted):
         _, start, length = ranges[wanted[at]]
         if length is None:
-            data = memoryview(_read_exactly(handle, path, start, os.fstat(handle).st_size - start))
+            data = _read_exactly(handle, path, start, os.fstat(handle).st_size - start)
             results[wanted[at]] = data
             total += len(data)
             at += 1
@@ -320,7 +323,7 @@ def _read_file(
                 break
             end = max(end, next_start + next_length)
             stop += 1
-        data = memoryview(_read_exactly(handle, path, start, end - start))
+        data = _read_exactly(handle, path, start, end - start)
         total += len(data)
         for one in wanted[at:stop]:
             _, offset, nbytes = ranges[one]
@@ -329,18 +332,18 @@ def _read_file(
     return total
 
 
-def _read_exactly(handle: int, path: str, offset: int, nbytes: int) -> bytes:
+def _read_exactly(handle: int, path: str, offset: int, nbytes: int) -> memoryview:
     """Read `nbytes` bytes or raise `TruncatedError`; nothing is allocated beyond what the file has."""
     file_bytes = os.fstat(handle).st_size
     if nbytes < 0 or offset + nbytes > file_bytes:
         raise TruncatedError(
             f"{nbytes} bytes are needed, the file ends at {file_bytes}", path=path, offset=offset, rule="format.md 4.1"
         )
-    parts, left = [], nbytes
-    while left:
-        part = os.pread(handle, left, offset + nbytes - left)
-        if not part:
+    memory = recycling().empty(nbytes, np.dtype(np.uint8)).data
+    done = 0
+    while done < nbytes:
+        got = os.preadv(handle, [memory[done:]], offset + done)
+        if not got:
             raise TruncatedError("the file became shorter while it was read", path=path, offset=offset)
-        parts.append(part)
-        left -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        done += got
+    return memory.toreadonly()

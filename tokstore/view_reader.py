@@ -22,6 +22,7 @@ from tokstore.deliver import deliver_batch, deliver_sample, reorder
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
 from tokstore.reading import block_edges, read_lengths, read_rows
+from tokstore.recycling import Recycling, recycling
 from tokstore.schema import Column, Schema
 from tokstore.selection import Selection
 from tokstore.version import ShardRows, Version
@@ -137,11 +138,12 @@ class ViewReader:
         stop: int | None,
         pooled: bool = True,
         dims: int | None = None,
+        arrays: Recycling | None = None,
     ) -> tuple[dict[str, ColumnRows], Ints]:
         """Return rows of columns and the sample ids, in the order asked for."""
         groups, order = self._located(places, ascending=False)
         pool = self._threads() if pooled and len(places) > 1 else None
-        rows = read_rows(self._version, columns, groups, start=start, stop=stop, dims=dims, pool=pool)
+        rows = read_rows(self._version, columns, groups, start=start, stop=stop, dims=dims, pool=pool, arrays=arrays)
         ids = self._ids(groups)
         if order is not None:
             rows, ids = {name: reorder(one, order) for name, one in rows.items()}, ids[order]
@@ -291,7 +293,7 @@ class ViewReader:
     ) -> Iterator[dict[str, Any]]:
         """Yield batches of columns between two positions."""
         for a, b in self._batches(columns, first, stop, batch_size):
-            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled)
+            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled, arrays=recycling())
             yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
 
     def _batches(

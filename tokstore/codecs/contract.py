@@ -25,11 +25,9 @@ __all__ = [
     "pack",
     "split_form",
     "unpack_coded",
-    "unpack_together",
 ]
 
 PLAIN, ZSTD, ZSTD_DICTIONARY = 0, 1, 2
-_TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -79,25 +77,6 @@ class BlockDecoder(Protocol):
         """Decode several blocks, together where that is faster. An error need not say which block it is about: whoever
         wants to know decodes them one by one.
         """
-
-
-def unpack_together(blocks: Sequence[Run], dictionary: Dictionary | None, widest: int) -> Sequence[Run]:
-    """Unpack blocks of the same packing by one call, as stored blocks of the same value form; leave others as they are.
-
-    Args:
-        blocks: Bytes, form, and where the values go, of each.
-        dictionary: The history for packing 2.
-        widest: Coded bytes of a value, at most.
-    """
-    packings = {form >> 4 for _, form, _ in blocks}
-    if len(blocks) < _TOGETHER or len(packings) != 1 or not packings <= {ZSTD, ZSTD_DICTIONARY}:
-        return blocks
-    history = dictionary if packings == {ZSTD_DICTIONARY} else None
-    if packings == {ZSTD_DICTIONARY} and history is None:
-        return blocks
-    most = [min(widest * out.size, MAX_BLOCK_BYTES) for _, _, out in blocks]
-    coded = frames.decompress_many([data for data, _, _ in blocks], most=most, dictionary=history)
-    return [(one, form & 15, out) for one, (_, form, out) in zip(coded, blocks, strict=True)]
 
 
 def decode_each(decoder: BlockDecoder, blocks: Sequence[Run]) -> None:

@@ -24,13 +24,13 @@ from tokstore.codecs.contract import (
     pack,
     split_form,
     unpack_coded,
-    unpack_together,
 )
 from tokstore.codecs.leb128 import decode_leb128, encode_leb128
 from tokstore.errors import CorruptError
 from tokstore.format import MAX_DICTIONARY_BYTES, MAX_RANKS
 from tokstore.frames import Dictionary
 from tokstore.packed import decode_packed, encode_packed
+from tokstore.recycling import recycling
 from tokstore.wire import unpack
 
 __all__ = ["RankTable", "TokenDecoder", "TokenEncoder", "rank_by_octave"]
@@ -39,6 +39,7 @@ RAW_U16, RAW_U32, RANK_U16, RANK_LEB128, RANK_U24 = range(5)
 _FORMS: Final = frozenset(range(5))
 _PACKINGS: Final = frozenset({PLAIN, ZSTD, ZSTD_DICTIONARY})
 _ESCAPE = 65_535
+_ZSTD: Final = frozenset({ZSTD, ZSTD_DICTIONARY})
 _WIDEST = 6  # coded bytes of a value: a u16 rank and the id of its escape
 _MOST_ESCAPES = 0.005
 _MIN_MATCH = 6
@@ -243,16 +244,22 @@ class TokenDecoder:
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
-        """Decode several blocks: one call of zstd for all of them, one look-up for each; see `BlockDecoder`."""
-        table, entries = self._ids, self._entries
-        for data, form, out in unpack_together(blocks, self._dictionary, _WIDEST):
+        """Decode several blocks, one after the other, so that ranks are looked up while they lie in the cache."""
+        table, entries, largest = self._ids, self._entries, np.maximum.reduce
+        words = recycling().empty(max(out.size for _, _, out in blocks), np.dtype(np.intp))
+        for data, form, out in blocks:
             # What most blocks are: ranks without escapes. All else goes the long way.
-            if form == RANK_U16 and table is not None and len(data) == 2 * out.size and table.dtype == out.dtype:
-                ranks = np.frombuffer(data, _U16)
-                if np.maximum.reduce(ranks) < entries:
-                    table.take(ranks, out=out, mode="wrap")
-                    continue
-            self.decode(data, form, out)
+            if form & 15 == RANK_U16 and form >> 4 in _ZSTD and table is not None and table.dtype == out.dtype:
+                coded = unpack_coded(data, form >> 4, 2 * out.size, _WIDEST * out.size, self._dictionary)
+                ranks = np.frombuffer(coded, _U16, out.size)
+                if len(coded) == 2 * out.size and largest(ranks) < entries:
+                    # `take` would make an array of machine words of its own, a new one for every block.
+                    words[: out.size] = ranks
+                    table.take(words[: out.size], out=out, mode="wrap")
+                else:
+                    self._decode_u16(coded, out)
+            else:
+                self.decode(data, form, out)
 
     @property
     def _dictionary(self) -> Dictionary | None:
