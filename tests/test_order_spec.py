@@ -83,7 +83,7 @@ def test_examples_of_sizes() -> None:
 
 
 def test_worked_example() -> None:
-    """The rows of section 7.6 are what the loader hands out."""
+    """The rows of section 7.7 are what the loader hands out."""
     part = PAGE.split("### 7.6")[1].split("## 8.")[0]
     source = FakeSource([3, 1, 4, 1, 5])
     data = StreamingDataset(source, seq_len=4, lanes=2, eos_id=9, emit=("input_ids",))

@@ -1,0 +1,192 @@
+"""Which items share a row: packing from lengths alone (order.md 6.4 and 6.5).
+
+Rows are filled in rounds. In a round every row, the emptiest first, takes the longest item that is left and fits; so
+a round is a few calls of numpy whatever the number of items, and short items close the gaps that long ones leave. It
+fills as well as best-fit decreasing (Johnson 1974), which has to look at the items one by one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Parts", "fit_rows", "group_rows", "group_values", "pack_rows", "split_long", "whole_rows"]
+
+I64 = NDArray[np.int64]
+
+_MOST_ROWS, _LEAST_ROWS = 512, 8
+_SLACK = 256
+_SHORT = 8
+
+
+class Parts(NamedTuple):
+    """Parts of items in rows; int64 arrays of one length, ascending by row and then by start.
+
+    Args:
+        row: Row that the part lies in.
+        start: First value of the part, in whatever the items were told in.
+        length: Values of the part.
+    """
+
+    row: I64
+    start: I64
+    length: I64
+
+
+def group_rows(seq_len: int, window: int) -> int:
+    """Return the rows of a group that is packed by `fit` (order.md 6.4).
+
+    Example:
+        >>> group_rows(2048, 1 << 22), group_rows(2048, 1 << 16), group_rows(1 << 20, 1 << 16)
+        (512, 32, 8)
+    """
+    rows = _MOST_ROWS
+    while rows > _LEAST_ROWS and rows * seq_len > window:
+        rows //= 2
+    return rows
+
+
+def group_values(rows: int, seq_len: int) -> int:
+    """Return the values of a group that is packed by `fit`: a 256th less than its rows hold (order.md 6.4)."""
+    return rows * seq_len - -(-rows * seq_len // _SLACK)
+
+
+def pack_rows(lengths: I64, capacity: int, rows: int) -> I64:
+    """Return the row of every item, -1 for those that fit nowhere any more (order.md 6.4).
+
+    Args:
+        lengths: int64, 1 to `capacity` each; of equal ones the first comes first.
+        capacity: Values of a row.
+        rows: Number of rows.
+
+    Example:
+        >>> pack_rows(np.array([3, 5, 2, 5, 4]), capacity=7, rows=2).tolist()
+        [-1, 0, 0, 1, -1]
+    """
+    found = np.full(len(lengths), -1, np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    left = -lengths[order]  # ascending, so that it can be searched
+    gaps = np.full(rows, capacity, np.int64)
+    long = int(np.searchsorted(left, -(capacity // _SHORT)))
+    found[order[:long]] = _best_fit((-left[:long]).tolist(), gaps)
+    left, order = left[long:], order[long:]
+    while len(left):
+        open_rows = np.flatnonzero(gaps >= -left[-1])
+        if not len(open_rows):
+            break
+        by_gap = open_rows[np.argsort(-gaps[open_rows], kind="stable")]
+        turn = np.arange(len(by_gap))
+        # The longest item that fits, or the one after that which the row before takes.
+        item = np.maximum.accumulate(np.searchsorted(left, -gaps[by_gap]) - turn) + turn
+        count = int(np.searchsorted(item, len(left)))
+        if not count:
+            break
+        item, taking = item[:count], by_gap[:count]
+        found[order[item]] = taking
+        gaps[taking] += left[item]
+        if int(item[-1]) == count - 1:
+            left, order = left[count:], order[count:]
+        else:
+            stays = np.ones(len(left), bool)
+            stays[item] = False
+            left, order = left[stays], order[stays]
+    return found
+
+
+def _best_fit(lengths: list[int], gaps: I64) -> list[int]:
+    """Give every item, longest first, to the row with the smallest gap that it fits in; -1 where there is none.
+
+    Takes what it gives away from `gaps`, which are all equal at the start.
+    """
+    rows, capacity = len(gaps), int(gaps[0]) if len(gaps) else 0
+    found, begun = [], 0
+    sizes: list[int] = []  # gaps of the rows begun, ascending, and with them
+    names: list[int] = []  # their rows
+    for length in lengths:
+        at = bisect_left(sizes, length)
+        if at < len(sizes):
+            row, gap = names.pop(at), sizes.pop(at) - length
+        elif begun < rows:
+            row, gap = begun, capacity - length
+            begun += 1
+        else:
+            found.append(-1)
+            continue
+        found.append(row)
+        if gap:
+            at = bisect_right(sizes, gap)
+            sizes.insert(at, gap)
+            names.insert(at, row)
+    gaps[:begun] = 0
+    gaps[names] = sizes
+    return found
+
+
+def split_long(starts: I64, lengths: I64, capacity: int) -> tuple[I64, I64]:
+    """Cut items longer than a row into full rows and what is left, in the order of the items.
+
+    Example:
+        >>> [part.tolist() for part in split_long(np.array([0, 9]), np.array([9, 2]), 4)]
+        [[0, 4, 8, 9], [4, 4, 1, 2]]
+    """
+    if not len(lengths) or int(lengths.max()) <= capacity:
+        return starts, lengths
+    count = -(-lengths // capacity)
+    which = np.repeat(np.arange(len(lengths)), count)
+    number = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+    return starts[which] + number * capacity, np.minimum(lengths[which] - number * capacity, capacity)
+
+
+def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
+    """Pack items into exactly so many rows; what fits nowhere is cut to fill the gaps (order.md 6.4).
+
+    Args:
+        starts: int64, where every item begins.
+        lengths: int64, 1 or more; together no more than the rows hold.
+        capacity: Values of a row.
+        rows: Number of rows.
+    """
+    starts, lengths = split_long(starts, lengths, capacity)
+    row = pack_rows(lengths, capacity, rows)
+    over = np.flatnonzero(row < 0)
+    if len(over):
+        used = np.bincount(row[row >= 0], lengths[row >= 0], rows).astype(np.int64)
+        over = over[np.argsort(-lengths[over], kind="stable")]
+        gaps = capacity - used
+        by_gap = np.argsort(-gaps, kind="stable")
+        ends, limits = np.cumsum(lengths[over]), np.cumsum(gaps[by_gap])
+        # Both are laid end to end; every border of either one is a cut.
+        borders = np.unique(np.concatenate([ends, limits[limits < ends[-1]]]))
+        begins = np.concatenate([[0], borders[:-1]])
+        item = np.searchsorted(ends, begins, side="right")
+        cut_starts = starts[over][item] + begins - (ends - lengths[over])[item]
+        kept = row >= 0
+        starts = np.concatenate([starts[kept], cut_starts])
+        lengths = np.concatenate([lengths[kept], borders - begins])
+        row = np.concatenate([row[kept], by_gap[np.searchsorted(limits, begins, side="right")]])
+    order = np.lexsort((starts, row))
+    return Parts(row[order], starts[order], lengths[order])
+
+
+def whole_rows(lengths: I64, capacity: int) -> I64:
+    """Return the row of every item, as many rows as it takes: none is cut (order.md 6.5).
+
+    Args:
+        lengths: int64, 1 to `capacity` each.
+        capacity: Values of a row.
+
+    Example:
+        >>> whole_rows(np.array([3, 5, 2, 5, 4]), capacity=7).tolist()
+        [2, 0, 0, 1, 2]
+    """
+    row = np.full(len(lengths), -1, np.int64)
+    left, used = np.arange(len(lengths)), 0
+    while len(left):
+        more = -(-int(lengths[left].sum()) // capacity)
+        found = pack_rows(lengths[left], capacity, more)
+        row[left[found >= 0]] = found[found >= 0] + used
+        left, used = left[found < 0], used + more
+    return row
