@@ -74,6 +74,11 @@ class FakeSource:
         """Return lengths of samples."""
         return self._lengths[first:stop].copy()
 
+    def take(self, positions: I64, columns: list[str]) -> dict[str, Any]:
+        """Return the sample ids of samples: their positions and a thousand."""
+        assert not list(columns)
+        return {"sample_id": np.asarray(positions) + 1000}
+
     def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from tokstore.order.bijection import permute, shuffled
-from tokstore.order.keys import ORDER_VERSION, POOL, SPANS, WINDOW, derive_key
+from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, WINDOW, derive_key
 from tokstore.order.lanes import deal, is_pool, lane_count, window_target, window_values
 from tokstore.order.line import Line, epoch_rows, even_lane_starts, split_epochs
+from tokstore.order.packing import fit_rows, group_rows, group_values, whole_rows
 from tokstore.order.spans import Cuts, join_cuts, oversized, pieces, span_target, split_units, stored_cuts, thin_cuts
 from tokstore.order.units import Cut, Units, cut_at, inner_cuts, units_between, window_cut
 
 __all__ = [
+    "GROUP",
     "ORDER_VERSION",
+    "PACKING",
     "POOL",
     "SPANS",
     "WINDOW",
@@ -23,6 +26,9 @@ __all__ = [
     "derive_key",
     "epoch_rows",
     "even_lane_starts",
+    "fit_rows",
+    "group_rows",
+    "group_values",
     "inner_cuts",
     "is_pool",
     "join_cuts",
@@ -37,6 +43,7 @@ __all__ = [
     "stored_cuts",
     "thin_cuts",
     "units_between",
+    "whole_rows",
     "window_cut",
     "window_target",
     "window_values",

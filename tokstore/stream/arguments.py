@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
-__all__ = ["KEYS", "emitted", "integer", "one_of", "special"]
-
-KEYS = ("input_ids", "labels", "position_ids")
-"""What a batch may have."""
+__all__ = ["emitted", "integer", "one_of", "special"]
 
 
 def integer(name: str, value: object, least: int, most: int) -> int:
@@ -27,16 +25,23 @@ def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
         raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
 
 
-def emitted(emit: Sequence[str], labels: str | None) -> tuple[str, ...]:
-    """Return the keys of a batch, or refuse unknown ones."""
+def emitted(
+    emit: Sequence[str], labels: str | None, keys: Sequence[str], columns: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names that a batch has, and those of them that are columns, or refuse unknown ones."""
     if isinstance(emit, str):
         raise TypeError(f"emit is a sequence of names, such as ({emit!r},)")
     for name in emit:
-        one_of("a name in emit", name, KEYS)
+        if name not in keys and name not in columns:
+            close = get_close_matches(name, [*keys, *columns], 1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"emit has {name!r}, which is none of {', '.join(keys)}, nor a column: {', '.join(columns)}{meant}"
+            )
     chosen = tuple(name for name in dict.fromkeys(emit) if name != "labels" or labels is not None)
     if not chosen:
         raise ValueError("emit names nothing that a batch could have")
-    return chosen
+    return chosen, tuple(name for name in chosen if name not in keys)
 
 
 def special(name: str, given: object, stored: int | None, vocab_size: int) -> int | None:

@@ -1,6 +1,6 @@
-"""Batches as numpy arrays, in order, from slabs of rows.
+"""Batches in order, cut from slabs of rows.
 
-The consumer's own thread cuts slabs, which is one gather per lane, because a thread that did it would fight for the
+The consumer's own thread cuts slabs, which is one gather per window, because a thread that did it would fight for the
 interpreter with the consumer (measured: it halves the rate). Decoding, which runs outside the interpreter, has its
 own threads; they work ahead of what was handed out. When the iterator is closed or forgotten its executor ends and
 the threads with it. Whatever fails in a thread is raised where its batch would have come.
@@ -11,40 +11,42 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.order.turns import Turns
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader, Slab
-from tokstore.stream.windows import counting
 
-__all__ = ["BatchIterator", "Rows", "collate", "labels_of", "position_ids_of"]
+__all__ = ["BatchIterator", "Rows"]
 
+I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
 _LANE_ROWS = 8
 """Rows that a slab should have of every lane, so that a gather is worth its call."""
 
 
 class Rows(NamedTuple):
-    """Part of a slab: its rows from `start` to `stop`, the first of which is row `first` of all epochs."""
+    """The rows of one batch: those from `start` to `stop` of a slab, and which batch of the rank it is."""
 
     slab: Slab
     start: int
     stop: int
-    first: int
+    batch: int
 
 
 class BatchIterator:
-    """Hand out the rows of a stream, some at a time.
+    """Hand out the rows of a stream, a batch at a time.
 
     Args:
         make_reader: Makes the reader, given the executor that decodes.
         plan: The plan of the stream.
-        start: First row, counted over all epochs.
-        batches: Number of batches; None for no end.
-        batch_rows: Rows of a batch.
+        turns: Which rows are this worker's.
+        start, end: First row and last row + 1, counted over all epochs; `end` is None for no end.
+        batches: Number of batches of the rank; None for no end.
+        done: Batches that this worker has made before.
         threads: Decoding threads.
     """
 
@@ -52,106 +54,70 @@ class BatchIterator:
         self,
         make_reader: Callable[[ThreadPoolExecutor], RowReader],
         plan: Plan,
+        turns: Turns,
         *,
         start: int,
+        end: int | None,
         batches: int | None,
-        batch_rows: int,
+        done: int,
         threads: int,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokstore-decode")
         self._reader = make_reader(self._threads)
         # Also when the iterator is only forgotten: what is queued ends without work. No lock is taken here.
         weakref.finalize(self, self._reader.stop)
-        self._batch_rows = batch_rows
-        wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * plan.seq_len), _LARGEST_SLAB)
-        self._slab_batches = max(1, wanted // (batch_rows * plan.seq_len))
-        self._next, self._left = start, batches
+        self._turns, self._start, self._end, self._batches = turns, start, end, batches
+        mean = plan.seq_len or max(1, plan.values // plan.rows)
+        wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * mean), _LARGEST_SLAB)
+        self._slab_batches = max(1, wanted // (turns.batch_rows * mean))
+        # About one window's worth of rows, over all ranks and workers, is decoded ahead.
+        rows_ahead = 0 if plan.pooled else min(max(plan.lanes, plan.window // mean), plan.rows)
+        self._ahead = -(-rows_ahead // (turns.global_rows * turns.workers))
+        self._done = done
         self._slab: Slab | None = None
-        self._first = self._at = self._stop = 0
+        self._numbers: list[int] = []
+        self._at = 0
+        self.closed = False
 
     def __iter__(self) -> BatchIterator:
         return self
 
     def __next__(self) -> Rows:
-        slab = self._slab
-        if slab is None or self._at == self._stop:
-            slab = self._advance(quick=slab is None)
-        start = self._at
-        self._at += self._batch_rows
-        return Rows(slab, start, self._at, self._first + start)
+        if self._slab is None or self._at == len(self._numbers):
+            self._advance(quick=self._slab is None)
+        slab, size, at = self._slab, self._turns.batch_rows, self._at
+        if slab is None:
+            raise StopIteration
+        self._at += 1
+        return Rows(slab, at * size, at * size + size, self._numbers[at])
 
-    def _advance(self, *, quick: bool) -> Slab:
+    def _rows(self, batches: I64) -> I64:
+        """Return the rows of batches, -1 past the end of the stream."""
+        rows = self._turns.rows(self._start, batches)
+        if self._end is not None and len(rows) and int(rows[-1]) >= self._end:
+            rows[rows >= self._end] = -1
+        return rows
+
+    def _advance(self, *, quick: bool) -> None:
         """Cut the next slab; the first one is a single batch. At the end, or when it failed, end the threads."""
         count = 1 if quick else self._slab_batches
-        if self._left is not None:
-            count = min(count, self._left)
-            self._left -= count
-        if not count:
-            self.close()
-            raise StopIteration
-        self._first, self._next = self._next, self._next + count * self._batch_rows
+        numbers = np.zeros(0, np.int64) if self.closed else self._turns.batches(self._done, self._batches, count)
         self._slab = None
+        if not len(numbers):
+            self.close()
+            return
+        self._done += len(numbers)
+        later = self._turns.batches(self._done, self._batches, self._ahead)
         try:
-            self._slab = self._reader.slab(self._first, self._next, quick=quick)
+            self._slab = self._reader.slab(self._rows(numbers), self._rows(later), quick=quick)
         except BaseException:
             self.close()
             raise
-        self._at, self._stop = 0, self._next - self._first
-        return self._slab
+        self._numbers, self._at = numbers.tolist(), 0
 
     def close(self) -> None:
         """End the threads. What is being decoded is finished first, and no batch comes any more."""
-        self._slab, self._left = None, 0
+        self._slab, self.closed = None, True
         self._reader.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._reader.clear()
-
-
-def labels_of(rows: Rows, ids: NDArray[np.int64], *, following: bool) -> NDArray[np.int64]:
-    """Return the labels of rows: the ids themselves, or each next one; -100 where nothing is to be learned.
-
-    Args:
-        rows: The rows.
-        ids: Their ids, int64 [rows, seq_len].
-        following: Labels are the next id of the row instead of the same.
-    """
-    slab, part = rows.slab, slice(rows.start, rows.stop)
-    labels = np.empty_like(ids)
-    if following and slab.following is not None:
-        labels[:, :-1] = ids[:, 1:]
-        labels[:, -1] = slab.following[part]
-        if slab.fresh is not None:
-            np.putmask(labels[:, :-1], slab.fresh[part, 1:], -100)
-    else:
-        labels[:] = ids
-        if slab.fresh is not None:
-            labels[slab.fresh[part]] = -100
-    used = slab.used[part]
-    if int(used.min()) < ids.shape[1]:
-        known = used - (following & (used < ids.shape[1]))
-        labels[counting(ids.shape[1]) >= known[:, None]] = -100
-    return labels
-
-
-def position_ids_of(rows: Rows, length: int) -> NDArray[np.int64]:
-    """Return position ids, int64 [rows, seq_len]: from 0 at the start of every row and of every known document."""
-    count, fresh = rows.stop - rows.start, rows.slab.fresh
-    if fresh is None:
-        return np.tile(counting(length), (count, 1))
-    begins = np.flatnonzero(fresh[rows.start : rows.stop])
-    places = counting(count * length) - np.repeat(begins, np.diff(begins, append=count * length))
-    return places.reshape(count, length)
-
-
-def collate(rows: Rows, emit: tuple[str, ...], labels: str | None) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a batch by name, each int64 [rows, seq_len] and its own memory."""
-    ids = rows.slab.ids[rows.start : rows.stop].astype(np.int64)
-    made: dict[str, NDArray[Any]] = {}
-    for name in emit:
-        if name == "input_ids":
-            made[name] = ids
-        elif name == "labels":
-            made[name] = labels_of(rows, ids, following=labels == "next")
-        else:
-            made[name] = position_ids_of(rows, ids.shape[1])
-    return made

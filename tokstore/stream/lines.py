@@ -27,10 +27,11 @@ from tokstore.order import (
     window_target,
 )
 from tokstore.order.spans import BLOCK
-from tokstore.stream.plan import Plan, Source
-from tokstore.stream.windows import Stretch, Window, stretch_between
+from tokstore.stream.plan import Plan
+from tokstore.stream.source import Source
+from tokstore.stream.windows import LineWindow, Samples, Stretch, stretch_between
 
-__all__ = ["Key", "Pool", "PoolLine", "SpanLine"]
+__all__ = ["Key", "Pool", "PoolLine", "SpanLine", "room"]
 
 I64 = NDArray[np.int64]
 Key = tuple[int, int]
@@ -42,18 +43,26 @@ _KEPT_CUTS = 64
 class Pool:
     """A source that is held whole: its values, decoded once, and the lengths of its items."""
 
-    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any]) -> None:
-        self.values: NDArray[Any] = np.empty(plan.values, dtype)
+    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
+        self.values = room(plan.values, dtype, plan, pad)
         places = plan.effective().tolist()
         self.stretches = [
             Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
             for span in range(plan.spans)
         ]
-        lengths = source.lengths(0, len(source)) + (plan.bos is not None) + (plan.eos is not None)
-        begins = np.cumsum(lengths) - lengths
-        self.positions: I64 = np.flatnonzero(lengths)
-        self.lengths = lengths[self.positions].astype(_places(plan))
-        self.begins = begins[self.positions].astype(_places(plan))
+        self.sizes: I64 = source.lengths(0, len(source)) + (plan.bos is not None) + (plan.eos is not None)
+        begins = np.cumsum(self.sizes) - self.sizes
+        positions = np.flatnonzero(self.sizes)
+        self.samples = Samples(
+            begins[positions].astype(_places(plan)), positions, self.sizes[positions].astype(_places(plan))
+        )
+
+
+def room(values: int, dtype: np.dtype[Any], plan: Plan, pad: int) -> NDArray[Any]:
+    """Return an array for values, with as much padding after them as a row may need."""
+    made: NDArray[Any] = np.empty(values + (plan.seq_len or 0), dtype)
+    made[values:] = pad
+    return made
 
 
 def _places(plan: Plan) -> np.dtype[Any]:
@@ -65,17 +74,24 @@ class PoolLine:
     """The line of a pool: one window, all samples in one permutation."""
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
-        order = shuffled(len(pool.lengths), derive_key(plan.seed, POOL, epoch))
-        ends = np.cumsum(pool.lengths[order], dtype=_places(plan))
+        samples = pool.samples
+        order = shuffled(len(samples.sizes), derive_key(plan.seed, POOL, epoch))
+        ends = np.cumsum(samples.sizes[order], dtype=_places(plan))
         self.lane_starts = even_lane_starts(plan.values, plan.lanes)
-        samples = pool.begins, pool.positions
-        self._window = Window(0, ends, pool.begins[order], None, pool.stretches, pool.values, samples)
+        self._window = LineWindow(
+            0, plan.values, pool.stretches, pool.values, plan.values, samples, ends, samples.begins[order], order, None
+        )
+        self._window.positions = samples.positions[order]
 
-    def keys(self, start: int, stop: int) -> list[Key]:
-        """Return the windows that hold the line from `start` to `stop`."""
-        return [(0, 0)] if start < stop else []
+    def key(self, place: int) -> Key:
+        """Return the window that holds a place of the line."""
+        return 0, 0
 
-    def make(self, key: Key) -> Window:
+    def end(self, key: Key) -> int:
+        """Return where a window ends on the line."""
+        return self._window.stop
+
+    def make(self, key: Key) -> LineWindow:
         """Return the window, which may be decoded already."""
         return self._window
 
@@ -83,8 +99,8 @@ class PoolLine:
 class SpanLine:
     """The line of a source that is shuffled by spans and windows, or read in view order."""
 
-    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], epoch: int) -> None:
-        self._source, self._plan, self._dtype, self._epoch = source, plan, dtype, epoch
+    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int, epoch: int) -> None:
+        self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
         places = np.arange(plan.spans, dtype=np.int64)
         if plan.shuffle:
             places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch))
@@ -95,17 +111,11 @@ class SpanLine:
         self._long = plan.window // BLOCK * BLOCK
         self._cuts: dict[Key, tuple[int, int, Cut | None]] = {}
 
-    def keys(self, start: int, stop: int) -> list[Key]:
-        """Return the windows that hold the line from `start` to `stop`, in the order of the line."""
-        found = []
-        while start < stop:
-            key = self._key(start)
-            end = self._begin((key[0], key[1] + 1))[0]
-            found.append(key)
-            start = end
-        return found
+    def end(self, key: Key) -> int:
+        """Return where a window ends on the line."""
+        return self._begin((key[0], key[1] + 1))[0]
 
-    def _key(self, place: int) -> Key:
+    def key(self, place: int) -> Key:
         """Return the window that holds one place of the line."""
         lane = int(np.searchsorted(self.lane_starts, place, side="right")) - 1
         within = place - int(self.lane_starts[lane])
@@ -149,12 +159,12 @@ class SpanLine:
         span = int(self._spans[hand])
         return cut_at(self._plan.cuts, span), cut_at(self._plan.cuts, span + 1)
 
-    def make(self, key: Key) -> Window:
+    def make(self, key: Key) -> LineWindow:
         """Make a window, not decoded yet: its stretches and its items in their order."""
         plan = self._plan
         place, hand, inner = self._begin(key)
         _, last_hand, last_inner = self._begin((key[0], key[1] + 1))
-        stretches, sizes, fresh = [], [], []
+        stretches, sizes, fresh, positions = [], [], [], []
         at = 0
         while hand < last_hand or (hand == last_hand and last_inner is not None):
             start, stop = self._span(hand)
@@ -164,16 +174,19 @@ class SpanLine:
             size = units.effective(plan.bos is not None, plan.eos is not None)
             sizes.append(size[size > 0])
             fresh.append(units.begins[size > 0])
+            positions.append(np.flatnonzero(size > 0) + (start.first - (start.rest > 0)))
             stretches.append(stretch)
             at += stretch.size
             hand, inner = hand + 1, None
         lengths = np.concatenate(sizes).astype(np.int32)
         begins = np.cumsum(lengths, dtype=np.int32) - lengths
-        documents = None
+        documents, samples = None, np.concatenate(positions)
         if plan.shuffle:
             order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key))
-            lengths, begins = lengths[order], begins[order]
+            lengths, begins, samples = lengths[order], begins[order], samples[order]
         else:
             documents = np.concatenate(fresh)
         ends = np.cumsum(lengths, dtype=np.int32)
-        return Window(place, ends, begins, documents, stretches, np.empty(at, self._dtype))
+        values = room(at, self._dtype, plan, self._pad)
+        end = place + int(ends[-1]) if len(ends) else place
+        return LineWindow(place, end, stretches, values, at, None, ends, begins, samples, documents)

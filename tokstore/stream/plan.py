@@ -6,9 +6,7 @@ stored spans (small stores with a small buffer) or where the source is shuffled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,8 @@ from tokstore.order import (
     Cuts,
     cut_at,
     epoch_rows,
+    group_rows,
+    group_values,
     inner_cuts,
     is_pool,
     join_cuts,
@@ -32,70 +32,41 @@ from tokstore.order import (
     window_values,
 )
 from tokstore.order.spans import SPAN
+from tokstore.stream.source import Source
+from tokstore.stream.whole import count_rows
 
-__all__ = ["Plan", "Source", "SpanTable", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 I64 = NDArray[np.int64]
 
 
-class SpanTable(Protocol):
-    """Counts of all stored spans, in view order; flat int64 arrays of one length."""
-
-    @property
-    def samples(self) -> I64:
-        """Samples that start in the span."""
-
-    @property
-    def values(self) -> I64:
-        """Values of the span."""
-
-    @property
-    def lead(self) -> I64:
-        """Values at its start that belong to a sample that started earlier."""
-
-
-class Source(Protocol):
-    """What a stream needs of a store or view."""
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    @property
-    def token_count(self) -> int:
-        """Values of the token column."""
-
-    @property
-    def token_column(self) -> str:
-        """Name of the token column."""
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """Column types by name."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Store, version and view in a few characters."""
-
-    def spans(self) -> SpanTable:
-        """Return the counts of all stored spans."""
-
-    def lengths(self, first: int, stop: int) -> I64:
-        """Return the token counts of the samples from `first` to `stop`, int64."""
-
-    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
-        """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the order of a stream depends on, apart from the content of the source."""
+    """What the order of a stream depends on, apart from the content of the source.
 
+    Args:
+        packing: ``"concat"``, ``"fit"``, ``"whole"`` or ``"single"``.
+        overlong: What becomes of samples longer than a row, where rows are whole samples.
+        cuts: Bounds of the plan spans.
+        lanes, window: order.md 5.1 and 5.3.
+        seq_len: Values of a row; None for rows that are as long as their sample.
+        group_rows, group_values: order.md 6.1; both 1 where the line is counted in rows.
+        values: Values of the line, with inserted ids, before `overlong`.
+        rows: Rows of an epoch.
+        span_rows: Rows of every plan span, or of the whole pool, where the line is counted in rows.
+    """
+
+    packing: str
+    overlong: str
     cuts: Cuts
     lanes: int
     window: int
-    seq_len: int
+    seq_len: int | None
+    group_rows: int
+    group_values: int
     values: int
     rows: int
+    span_rows: I64 | None
     seed: int
     shuffle: bool
     pooled: bool
@@ -107,12 +78,14 @@ class Plan:
         """Number of plan spans."""
         return len(self.cuts) - 1
 
-    def identity(self) -> dict[str, int]:
+    def identity(self) -> dict[str, int | str]:
         """Return what a state carries, to be compared with the stream that goes on from it."""
         return {
             "order_version": ORDER_VERSION,
             "seed": self.seed,
-            "seq_len": self.seq_len,
+            "packing": self.packing,
+            "overlong": self.overlong,
+            "seq_len": self.seq_len or 0,
             "shuffle": int(self.shuffle),
             "lanes": self.lanes,
             "window": self.window,
@@ -129,18 +102,21 @@ class Plan:
 def make_plan(
     source: Source,
     *,
-    seq_len: int,
+    seq_len: int | None,
     shuffle: bool,
     seed: int,
     lanes: int | None,
     buffer: int,
     bos: int | None,
     eos: int | None,
+    packing: str = "concat",
+    overlong: str = "split",
 ) -> Plan:
-    """Plan the order of a source with `concat` packing.
+    """Plan the order of a source.
 
     Raises:
-        ValueError: The source has no values, or its table of spans contradicts itself.
+        ValueError: The source has no values, its table of spans contradicts itself, or a sample is longer than a row
+            and `overlong` is ``"error"``.
         UnsupportedError: The source has weights.
     """
     if getattr(source, "is_weighted", False):
@@ -155,25 +131,44 @@ def make_plan(
             f"the table of spans has {samples} samples and {total} values, the view {len(source)} and "
             f"{source.token_count} (order.md 4.1)"
         )
+    by_rows = packing in ("whole", "single")
     chosen = (lanes or lane_count(total)) if shuffle else 1
     pooled = shuffle and is_pool(total, samples, buffer)
+    if by_rows:
+        cuts = cuts.take(cuts.rest == 0)
     if shuffle and not pooled:
-        cuts = _refined(source, cuts, span_target(total, chosen))
+        cuts = _refined(source, cuts, span_target(total, chosen), inside=not by_rows)
     else:
         cuts = thin_cuts(cuts, SPAN)
     values = int(cuts.effective(bos is not None, eos is not None)[-1])
     if values == 0:
         raise ValueError("the view has no tokens: there is nothing to stream")
     window = window_values(buffer, chosen)
-    rows = epoch_rows(values, seq_len)
-    return Plan(cuts, chosen, window, seq_len, values, rows, seed, shuffle, pooled, bos, eos)
+    rows_of, values_of, span_rows = 1, 1, None
+    if by_rows:
+        edges = np.array([0, samples]) if pooled else cuts.first
+        span_rows = count_rows(source, edges, packing, overlong, seq_len, bos is not None, eos is not None)
+        rows = int(span_rows.sum())
+        if rows == 0:
+            raise ValueError(f"every sample is longer than seq_len={seq_len} and dropped: there is nothing to stream")
+    elif seq_len is None:
+        raise ValueError(f"packing={packing!r} needs a seq_len")
+    else:
+        rows_of = group_rows(seq_len, window) if packing == "fit" else 1
+        values_of = group_values(rows_of, seq_len) if packing == "fit" else seq_len
+        rows = epoch_rows(values, values_of, rows_of)
+    return Plan(
+        packing, overlong, cuts, chosen, window, seq_len, rows_of, values_of, values, rows, span_rows, seed, shuffle,
+        pooled, bos, eos,
+    )  # fmt: skip
 
 
-def _refined(source: Source, cuts: Cuts, target: int) -> Cuts:
+def _refined(source: Source, cuts: Cuts, target: int, *, inside: bool) -> Cuts:
     """Split the spans that are far larger than the target and join those that are smaller (order.md 4.3)."""
     more = []
     for span in oversized(cuts, target).tolist():
         start, stop = cut_at(cuts, span), cut_at(cuts, span + 1)
         units = units_between(start, stop, source.lengths(start.first, stop.first))
-        more.append(inner_cuts(start, stop, units, *split_units(units.values, target)))
+        found = inner_cuts(start, stop, units, *split_units(units.values, target))
+        more.append(found if inside else found.take(found.rest == 0))
     return thin_cuts(join_cuts(cuts, more) if more else cuts, target)

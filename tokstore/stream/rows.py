@@ -1,9 +1,8 @@
-"""Rows of training in order, many at a time, from windows that threads decode ahead (order.md 7).
+"""Rows of training, many at a time, from windows that threads decode ahead (order.md 7).
 
-A *slab* is a run of consecutive rows of the global row sequence as flat arrays. Its rows lie on the token line in a
-few runs, one per lane, and each run is one gather. Before a slab is cut, the windows that the rows after it need are
-handed to the decoding threads, about one window's worth of rows ahead; windows that neither needs are dropped. So
-memory is that of `lanes` windows and a few more.
+A *slab* is some rows of the row sequence as flat arrays. Its rows lie in pieces of windows, and each window is one
+gather. Before a slab is cut, the windows that the rows after it need are handed to the decoding threads; windows that
+neither needs are dropped. So memory is that of `lanes` windows and a few more.
 """
 
 from __future__ import annotations
@@ -11,54 +10,83 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.order import Line, split_epochs
 from tokstore.order.spans import BLOCK
+from tokstore.ragged import Ragged
+from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
 from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
-from tokstore.stream.plan import Plan, Source
-from tokstore.stream.windows import Stretch, Window, decode
+from tokstore.stream.plan import Plan
+from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.source import Source
+from tokstore.stream.windows import Stretch, Window, decode, gather
 
-__all__ = ["RowReader", "Slab"]
+__all__ = ["RowReader", "Segments", "Slab"]
 
 I64 = NDArray[np.int64]
+NOTHING = -100
+"""The label of what is not to be learned."""
+
+
+@dataclass(slots=True)
+class Segments:
+    """Pieces of samples in the rows of a slab, ascending by row and place; arrays of one length.
+
+    Args:
+        row: int64, row of the slab.
+        offset: int64, first place in the row.
+        length: int64.
+        position: int64, the sample, as a position of its source.
+        begins: bool, a document begins here; a piece that does not begin one goes on with the piece before it, or, at
+            the start of a row, with another row.
+        after: int64, the id that follows in the same document where the piece is cut, else -100.
+    """
+
+    row: I64
+    offset: I64
+    length: I64
+    position: I64
+    begins: NDArray[np.bool_]
+    after: I64
 
 
 @dataclass(slots=True)
 class Slab:
-    """Consecutive rows.
+    """Rows.
 
     Args:
-        ids: Token ids, [rows, seq_len], of a narrow dtype; padding after `used`.
-        used: int64 per row, values of the row; less than `seq_len` at the end of an epoch, 0 in rows that fill up a
-            batch.
-        fresh: Where documents begin or go on from another row, [rows, seq_len]; None when nobody asked.
+        ids: Token ids of a narrow dtype, [rows, seq_len] with padding after `used`; or flat, one row after another,
+            where rows are as long as their sample.
+        used: int64 per row, values of the row; 0 in rows that fill up a batch.
+        segments: What the rows consist of.
         following: int64 per row, the id after the last one of the row on the line, -100 where there is none or (if
-            documents are told apart) it begins another document; None when nobody asked.
+            documents are told apart) it begins another document; None when nobody asked or rows are no cuts of a line.
     """
 
     ids: NDArray[Any]
     used: I64
-    fresh: NDArray[np.bool_] | None
+    segments: Segments
     following: I64 | None
 
 
-@dataclass(slots=True)
-class _Run:
-    """Rows that follow each other on the line: `places` are their numbers in the slab."""
-
-    epoch: int
-    start: int
-    stop: int
-    places: I64
-
-
 class RowReader:
-    """Cut slabs of rows. One thread at a time may call `slab`; decoding runs on `threads`."""
+    """Cut slabs of rows. One thread at a time may call `slab`; decoding runs on `threads`.
+
+    Args:
+        source: Where values are.
+        plan: Their order.
+        pool: The values of a source that is held whole.
+        threads: Decode.
+        dtype: Of ids.
+        pad: Padding id.
+        documents: Documents are told apart.
+        following: Ids after the end of a row, or of a piece that is cut, are wanted.
+    """
 
     def __init__(
         self,
@@ -71,41 +99,50 @@ class RowReader:
         pad: int,
         documents: bool,
         following: bool,
-        end: int | None,
     ) -> None:
         self._source, self._plan, self._pool, self._threads = source, plan, pool, threads
-        self._dtype, self._pad, self._documents, self._following, self._end = dtype, pad, documents, following, end
-        self._epochs: dict[int, tuple[SpanLine | PoolLine, Line]] = {}
+        self._dtype, self._pad, self._documents, self._following = dtype, pad, documents, following
+        self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
         self._stopped = False
-        self._ahead = 0 if pool is not None else min(max(plan.lanes, plan.window // plan.seq_len), plan.rows)
 
-    def slab(self, start: int, stop: int, *, quick: bool = False) -> Slab:
-        """Return the rows from `start` to `stop`, counted over all epochs; rows past the end of the stream are filled.
+    def slab(self, rows: I64, later: I64, *, quick: bool = False) -> Slab:
+        """Return rows, counted over all epochs.
 
         Args:
-            start: First row.
-            stop: Last row + 1.
+            rows: Their numbers, ascending; -1 for rows that only fill up.
+            later: Rows that come after them, to be decoded ahead, ascending.
             quick: Wait only for what these rows need, if that is less than the windows they lie in.
         """
         if self._stopped:
             raise CancelledError
-        end = stop if self._end is None else min(stop, self._end)
-        runs = self._runs(start, end)
-        wanted = [(run, self._hold(run)) for run in runs]
-        if quick and self._read_parts(wanted):
-            self._request(self._stretches(wanted))
-            return self._cut(stop - start, wanted)
-        ahead = end + self._ahead if self._end is None else min(end + self._ahead, self._end)
-        later = [(run, self._hold(run)) for run in self._runs(end, ahead)]
-        kept = {(run.epoch, key) for run, keys in wanted + later for key in keys}
-        for name in self._windows.keys() - kept:
-            del self._windows[name]
-        self._request(self._stretches(wanted))
-        self._request(self._stretches(later))
-        self._wait(self._stretches(wanted))
-        return self._cut(stop - start, wanted)
+        wanted = [self._place(epoch, at, line_rows) for epoch, at, line_rows in self._line_rows(rows)]
+        names = {id(window): window for _, placed, *_ in wanted for window in placed.windows}
+        names |= {id(window): window for *_, after in wanted if after for window in after[1].windows}
+        held = list(names.values())
+        if quick and self._read_parts(wanted, held):
+            self._request(held)
+            return self._cut(len(rows), wanted)
+        ahead = [
+            (epoch, key)
+            for epoch, _, line_rows in self._line_rows(later)
+            for key in self._layout(epoch).keys(line_rows)
+        ]
+        soon = [self._hold(epoch, key) for epoch, key in ahead]
+        self._request(held)
+        self._request(soon)
+        self._wait(held)
+        kept = set(names) | {id(window) for window in soon}
+        self._windows = {name: window for name, window in self._windows.items() if id(window) in kept}
+        return self._cut(len(rows), wanted)
+
+    def segments(self, rows: I64) -> Segments:
+        """Return what rows consist of; nothing is decoded."""
+        found = []
+        for epoch, at, line_rows in self._line_rows(rows):
+            found.append(_segments(at, self._layout(epoch).place(line_rows, partial(self._hold, epoch))))
+        return _by_row(found)
 
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock: it may run inside garbage collection."""
@@ -117,120 +154,199 @@ class RowReader:
         self._epochs.clear()
         self._pending.clear()
 
+    # Where rows lie ---------------------------------------------------------------------------------------------
+
+    def _line_rows(self, rows: I64) -> list[tuple[int, I64, I64]]:
+        """Return, epoch by epoch, which of the rows are in it, and their places on the line, ascending."""
+        found = []
+        real = np.flatnonzero(rows >= 0)
+        epochs = rows[real] // self._plan.rows
+        for epoch in np.unique(epochs).tolist():
+            at = real[epochs == epoch]
+            line_rows = self._layout(epoch).turns.line_rows(rows[at] - epoch * self._plan.rows)
+            order = np.argsort(line_rows, kind="stable")
+            found.append((epoch, at[order], line_rows[order]))
+        return found
+
+    def _layout(self, epoch: int) -> Layout:
+        """Return the layout of an epoch; the last two are kept."""
+        found = self._epochs.get(epoch)
+        if found is None:
+            for old in [number for number in self._epochs if number < epoch - 1]:
+                del self._epochs[old]
+            found = self._epochs[epoch] = self._make_layout(epoch)
+        return found
+
+    def _make_layout(self, epoch: int) -> Layout:
+        plan, pool = self._plan, self._pool
+        if plan.span_rows is not None:
+            if pool is not None:
+                return RowLayout(RowPoolLine(plan, pool, epoch))
+            return RowLayout(RowSpanLine(self._source, plan, self._dtype, self._pad, epoch))
+        line: PoolLine | SpanLine
+        if pool is not None:
+            line = PoolLine(plan, pool, epoch)
+        else:
+            line = SpanLine(self._source, plan, self._dtype, self._pad, epoch)
+        return ValueLayout(plan, line, epoch, self._following)
+
+    def _hold(self, epoch: int, key: Key) -> Window:
+        """Return a window, not necessarily decoded."""
+        found = self._windows.get((epoch, key))
+        if found is None:
+            found = self._windows[epoch, key] = self._layout(epoch).line.make(key)
+        return found
+
+    def _place(self, epoch: int, at: I64, line_rows: I64) -> tuple[I64, Placed, tuple[I64, Placed] | None]:
+        """Return rows of the slab, their pieces, and the values after them."""
+        layout, hold = self._layout(epoch), partial(self._hold, epoch)
+        after = None
+        if self._following and isinstance(layout, ValueLayout) and self._plan.packing == "concat":
+            after = layout.after(line_rows, hold)
+        return at, layout.place(line_rows, hold), after
+
+    # Decoding ---------------------------------------------------------------------------------------------------
+
     def _decode(self, stretch: Stretch, window: Window) -> None:
         """Decode a stretch, unless nobody waits for it any more."""
         if not self._stopped:
             decode(self._source, self._plan, stretch, window.values)
 
-    def _runs(self, start: int, stop: int) -> list[_Run]:
-        """Sort rows into runs that follow each other on the line."""
-        found = []
-        for epoch, first, last in split_epochs(start, stop, self._plan.rows):
-            line_rows = self._line(epoch)[1].line_rows(np.arange(first, last, dtype=np.int64))
-            order = np.argsort(line_rows, kind="stable")
-            ordered = line_rows[order]
-            breaks = [0, *(np.flatnonzero(np.diff(ordered) != 1) + 1).tolist(), len(order)]
-            places = order + (epoch * self._plan.rows + first - start)
-            for a, b in pairwise(breaks):
-                line_start = int(ordered[a]) * self._plan.seq_len
-                line_stop = min((int(ordered[b - 1]) + 1) * self._plan.seq_len, self._plan.values)
-                found.append(_Run(epoch, line_start, line_stop, places[a:b]))
-        return found
+    def _request(self, windows: Iterable[Window]) -> None:
+        """Hand what is not decoded yet of windows to the threads, unless it is there already."""
+        for window in windows:
+            for stretch in window.stretches:
+                if not stretch.done and stretch not in self._pending:
+                    self._pending[stretch] = self._threads.submit(self._decode, stretch, window)
 
-    def _line(self, epoch: int) -> tuple[SpanLine | PoolLine, Line]:
-        """Return the line of an epoch; the last two are kept."""
-        found = self._epochs.get(epoch)
-        if found is None:
-            for old in [number for number in self._epochs if number < epoch - 1]:
-                del self._epochs[old]
-            line: SpanLine | PoolLine
-            if self._pool is not None:
-                line = PoolLine(self._plan, self._pool, epoch)
-            else:
-                line = SpanLine(self._source, self._plan, self._dtype, epoch)
-            found = self._epochs[epoch] = line, Line(line.lane_starts, self._plan.seq_len)
-        return found
-
-    def _hold(self, run: _Run) -> list[Key]:
-        """Make the windows that a run lies in, with one more value for following ids, and return their keys."""
-        line = self._line(run.epoch)[0]
-        keys = line.keys(run.start, min(run.stop + self._following, self._plan.values))
-        for key in keys:
-            if (run.epoch, key) not in self._windows:
-                self._windows[run.epoch, key] = line.make(key)
-        return keys
-
-    def _stretches(self, wanted: list[tuple[_Run, list[Key]]]) -> list[tuple[Window, Stretch]]:
-        """List what is not decoded yet of the windows of some runs, every window once."""
-        names = dict.fromkeys((run.epoch, key) for run, keys in wanted for key in keys)
-        windows = {id(self._windows[name].values): self._windows[name] for name in names}
-        return [(window, stretch) for window in windows.values() for stretch in window.stretches if not stretch.done]
-
-    def _request(self, stretches: Iterable[tuple[Window, Stretch]]) -> None:
-        """Hand stretches to the threads, those that are not there already."""
-        for window, stretch in stretches:
-            if stretch not in self._pending:
-                self._pending[stretch] = self._threads.submit(self._decode, stretch, window)
-
-    def _wait(self, stretches: Iterable[tuple[Window, Stretch]]) -> None:
-        """Wait until stretches are decoded; what went wrong in a thread is raised here."""
-        for _, stretch in stretches:
-            self._pending[stretch].result()
+    def _wait(self, windows: Iterable[Window]) -> None:
+        """Wait until windows are decoded; what went wrong in a thread is raised here."""
+        for window in windows:
+            for stretch in window.stretches:
+                if not stretch.done:
+                    self._pending[stretch].result()
         self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
 
-    def _read_parts(self, wanted: list[tuple[_Run, list[Key]]]) -> bool:
+    def _read_parts(self, wanted: list[tuple[I64, Placed, tuple[I64, Placed] | None]], held: list[Window]) -> bool:
         """Decode single items where that is less work than whole windows; tell whether it was."""
-        whole = sum(stretch.size for _, stretch in self._stretches(wanted))
-        pieces = []
-        for run, keys in wanted:
-            end = min(run.stop + self._following, self._plan.values)
-            for key in keys:
-                window = self._windows[run.epoch, key]
-                pieces.append((window, max(run.start, window.start), min(end, window.stop)))
-        items = sum(j - i for i, j, _ in (window.items(start, stop) for window, start, stop in pieces))
-        if items * BLOCK >= whole:
+        whole = sum(stretch.size for window in held for stretch in window.stretches if not stretch.done)
+        placed = [one for _, one, _ in wanted] + [after[1] for _, _, after in wanted if after]
+        if sum(len(one.window) for one in placed) * BLOCK >= whole:
             return False
-        tasks = [
-            self._threads.submit(self._decode, part, window)
-            for window, start, stop in pieces
-            for part in window.parts(self._source, self._plan, start, stop)
-        ]
+        tasks = []
+        for one in placed:
+            for index, window in enumerate(one.windows):
+                sources = one.pieces.source[one.window == index]
+                for part in window.parts(self._source, self._plan, sources):
+                    tasks.append(self._threads.submit(self._decode, part, window))
         for task in tasks:
             task.result()
         return True
 
-    def _cut(self, rows: int, wanted: list[tuple[_Run, list[Key]]]) -> Slab:
+    # Cutting ----------------------------------------------------------------------------------------------------
+
+    def _cut(self, rows: int, wanted: list[tuple[I64, Placed, tuple[I64, Placed] | None]]) -> Slab:
         """Copy decoded values into rows."""
-        length = self._plan.seq_len
-        ids = np.empty((rows, length), self._dtype)
+        seq_len = self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        fresh = np.zeros((rows, length), bool) if self._documents else None
-        following = np.full(rows, -100, np.int64) if self._following else None
-        for run, keys in wanted:
-            count = len(run.places)
-            flat = np.empty(count * length + 1, self._dtype)
-            begins = np.zeros(count * length + 1, bool) if self._documents else None
-            end = min(run.stop + self._following, self._plan.values)
-            for key in keys:
-                window = self._windows[run.epoch, key]
-                start, stop = max(run.start, window.start), min(end, window.stop)
-                part = slice(start - run.start, stop - run.start)
-                window.read(start, stop, flat[part], None if begins is None else begins[part])
-            size = run.stop - run.start
-            flat[end - run.start :] = self._pad
-            ids[run.places] = flat[:-1].reshape(count, length)
-            used[run.places] = np.minimum(size - np.arange(count) * length, length)
-            if fresh is not None and begins is not None:
-                fresh[run.places] = begins[:-1].reshape(count, length)
-            if following is not None:
-                places = np.arange(1, count + 1) * length
-                last = np.minimum(places, end - run.start - 1)
-                after = flat[last].astype(np.int64)
-                missing = places > last
-                if begins is not None:
-                    missing |= begins[last]
-                following[run.places] = np.where(missing, -100, after)
-        ids[used == 0] = self._pad
-        if fresh is not None:
-            fresh[:, 0] = True
-        return Slab(ids, used, fresh, following)
+        following = np.full(rows, NOTHING, np.int64) if any(after for *_, after in wanted) else None
+        flats, orders, segments = [], [], []
+        for at, placed, after in wanted:
+            pieces = placed.pieces
+            count = len(at)
+            lengths = np.bincount(pieces.row, pieces.length, count).astype(np.int64)
+            used[at] = lengths
+            one = _segments(at, placed)
+            one.after = self._after(placed)
+            segments.append(one)
+            if seq_len is not None and not placed.windows:
+                flat = np.full((count, seq_len), self._pad, self._dtype)
+            elif seq_len is not None:
+                flat = self._gather(_padded(placed, seq_len - lengths), count * seq_len).reshape(count, seq_len)
+            else:
+                flat = self._gather(placed, int(lengths.sum()))
+            flats.append(flat)
+            orders.append(at)
+            if after is not None and following is not None:
+                has, values = after
+                first = self._gather(values, len(has)).astype(np.int64)
+                first[values.pieces.begins & self._documents] = NOTHING
+                following[at[has]] = first
+        return Slab(self._rows(rows, orders, flats, used), used, _by_row(segments), following)
+
+    def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
+        """Return the values of pieces, one after another."""
+        out = np.empty(size, self._dtype)
+        source, length = placed.pieces.source, placed.pieces.length
+        edges = [0, *(np.flatnonzero(np.diff(placed.window)) + 1).tolist(), len(source)]
+        at = 0
+        for a, b in pairwise(edges):
+            if a < b:
+                end = at + int(length[a:b].sum())
+                gather(placed.windows[int(placed.window[a])].values, source[a:b], length[a:b], out[at:end])
+                at = end
+        return out
+
+    def _after(self, placed: Placed) -> I64:
+        """Return the id after each piece of an item that goes on elsewhere."""
+        found = np.full(len(placed.window), NOTHING, np.int64)
+        if self._following and self._plan.packing != "concat":
+            pieces = placed.pieces
+            for one in np.flatnonzero(pieces.left).tolist():
+                values = placed.windows[int(placed.window[one])].values
+                found[one] = values[int(pieces.source[one] + pieces.length[one])]
+        return found
+
+    def _rows(self, rows: int, orders: list[I64], flats: list[NDArray[Any]], used: I64) -> NDArray[Any]:
+        """Bring rows into the order of the slab."""
+        seq_len = self._plan.seq_len
+        if seq_len is None:
+            at = np.concatenate([np.zeros(0, np.int64), *orders])
+            found = np.concatenate([np.zeros(0, self._dtype), *flats])
+            place = np.argsort(at, kind="stable")
+            ordered: NDArray[Any] = Ragged(found, used[at])[place].values
+            return ordered
+        ids = np.empty((rows, seq_len), self._dtype)
+        for at, flat in zip(orders, flats, strict=True):
+            ids[at] = flat
+        if not used.all():
+            ids[used == 0] = self._pad
+        return ids
+
+
+def _segments(at: I64, placed: Placed) -> Segments:
+    """Return pieces as segments of the rows `at` of a slab."""
+    pieces = placed.pieces
+    ends = np.cumsum(pieces.length)
+    first = np.searchsorted(pieces.row, pieces.row)
+    offset = ends - pieces.length - (ends - pieces.length)[first]
+    nothing = np.full(len(ends), NOTHING, np.int64)
+    return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing)
+
+
+def _padded(placed: Placed, gaps: I64) -> Placed:
+    """Return pieces with one of padding at the end of every row that has a gap."""
+    short = np.flatnonzero(gaps)
+    if not len(short):
+        return placed
+    pieces, window = placed.pieces, placed.window
+    ends = np.searchsorted(pieces.row, short, side="right")
+    padding = np.array([one.padding for one in placed.windows])
+    owner = window[ends - 1]
+    padded = pieces._replace(
+        row=np.insert(pieces.row, ends, short),
+        source=np.insert(pieces.source, ends, padding[owner]),
+        length=np.insert(pieces.length, ends, gaps[short]),
+    )
+    return Placed(padded, np.insert(window, ends, owner), placed.windows)
+
+
+def _by_row(parts: list[Segments]) -> Segments:
+    """Return the segments of all rows of a slab in the order of its rows."""
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Segments(none, none, none, none, np.zeros(0, bool), none)
+    fields = ("row", "offset", "length", "position", "begins", "after")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
+    order = np.argsort(joined["row"], kind="stable")
+    return Segments(**{name: field[order] for name, field in joined.items()})

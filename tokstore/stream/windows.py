@@ -1,23 +1,37 @@
-"""Windows: stretches of a view in memory, whose samples stand in shuffled order on the token line (order.md 5).
+"""Windows: stretches of a view in memory, whose samples stand in shuffled order on the line (order.md 5 and 6).
 
-A window holds its values as decoded, in view order and in the narrowest dtype, and a table that says where each item
-of the shuffled order begins. Rows are cut from it by one gather over many items; nothing is done per sample. A source
-that fits the buffer is one window, the pool, whose values are decoded once and serve all epochs.
+A window holds its values as decoded, in view order and in the narrowest dtype, and tables that say where each item or
+row of the shuffled order begins. Rows are cut from it by one gather over many pieces; nothing is done per sample. A
+source that fits the buffer is one window, the pool, whose values are decoded once and serve all epochs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
 from tokstore.order import Cut, Units, cut_at, inner_cuts, units_between
-from tokstore.stream.plan import Plan, Source
+from tokstore.ragged import ragged_index
+from tokstore.stream.plan import Plan
+from tokstore.stream.source import Source
 
-__all__ = ["Stretch", "Window", "compact_dtype", "counting", "decode", "gather", "stretch_between"]
+__all__ = [
+    "LineWindow",
+    "Pieces",
+    "RowWindow",
+    "Samples",
+    "Stretch",
+    "Window",
+    "compact_dtype",
+    "counting",
+    "decode",
+    "gather",
+    "stretch_between",
+]
 
 I64 = NDArray[np.int64]
 _LONG_ITEMS = 1024
@@ -41,72 +55,82 @@ def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) 
     return Stretch(start, stop, at, size), units
 
 
-@dataclass(slots=True)
-class Window:
-    """Part of the token line in memory.
+class Pieces(NamedTuple):
+    """Pieces of items in rows, the pieces of a row one after another; arrays of one length.
 
     Args:
-        start: Where it begins on the line.
-        ends: Where each item ends, from the start of the window.
-        sources: Where each item begins in `values`.
-        fresh: Which items begin a document; None for all.
+        row: int64, number of the row among those asked for.
+        source: int64, where the piece begins in the values of its window.
+        length: int64, its values.
+        position: int64, the sample it is of.
+        begins: bool, whether a document begins with it.
+        left: int64, values of the item that come after it.
+    """
+
+    row: I64
+    source: I64
+    length: I64
+    position: I64
+    begins: NDArray[np.bool_]
+    left: I64
+
+    def at(self, index: I64) -> Pieces:
+        """Return some of the pieces, in another order."""
+        return Pieces(
+            self.row[index],
+            self.source[index],
+            self.length[index],
+            self.position[index],
+            self.begins[index],
+            self.left[index],
+        )
+
+
+class Samples(NamedTuple):
+    """Whole samples in a window: where each begins in its values, ascending; its position; its effective values."""
+
+    begins: NDArray[Any]
+    positions: I64
+    sizes: NDArray[Any]
+
+
+@dataclass(slots=True)
+class Window:
+    """Part of a line in memory.
+
+    Args:
+        start, stop: Where it begins and ends on the line.
         stretches: What is decoded into `values`, in the order of `Stretch.at`.
-        values: The ids; of the dtype of `compact_dtype`.
-        samples: For a window of whole samples: where each begins in `values`, ascending, and its position.
+        values: The ids, of the dtype of `compact_dtype`, and after them as many padding ids as a row has values.
+        padding: Where the padding begins.
+        samples: For a window of whole samples only.
     """
 
     start: int
-    ends: NDArray[Any]
-    sources: NDArray[Any]
-    fresh: NDArray[np.bool_] | None
+    stop: int
     stretches: list[Stretch]
     values: NDArray[Any]
-    samples: tuple[NDArray[Any], I64] | None = None
+    padding: int
+    samples: Samples | None
 
-    @property
-    def stop(self) -> int:
-        """Where the window ends on the line."""
-        return self.start + (int(self.ends[-1]) if len(self.ends) else 0)
+    def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
+        """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
 
-    def items(self, start: int, stop: int) -> tuple[int, int, I64]:
-        """Return the items that have values from `start` to `stop` on the line: first, last + 1, and their bounds."""
-        a, b = start - self.start, stop - self.start
-        # Numbers of the dtype of `ends`: any other kind makes numpy copy the whole table first.
-        i = int(self.ends.searchsorted(self.ends.dtype.type(a), side="right"))
-        j = int(self.ends.searchsorted(self.ends.dtype.type(b))) + 1
-        bounds = np.empty(j - i + 1, np.int64)
-        bounds[0] = self.ends[i - 1] if i else 0
-        bounds[1:] = self.ends[i:j]
-        return i, j, bounds
-
-    def read(self, start: int, stop: int, out: NDArray[Any], fresh: NDArray[np.bool_] | None) -> None:
-        """Copy the values from `start` to `stop` of the line, and mark in `fresh` where documents begin."""
-        i, j, bounds = self.items(start, stop)
-        a = start - self.start
-        if fresh is not None:
-            begins = bounds[:-1] if self.fresh is None else bounds[:-1][self.fresh[i:j]]
-            fresh[begins[begins >= a] - a] = True
-        sources = self.sources[i:j].astype(np.int64)
-        sources[0] += a - bounds[0]
-        bounds[0], bounds[-1] = a, stop - self.start
-        gather(self.values, sources, np.diff(bounds), out)
-
-    def parts(self, source: Source, plan: Plan, start: int, stop: int) -> list[Stretch]:
-        """Return the items from `start` to `stop` of the line as stretches, without those decoded already."""
-        i, j, bounds = self.items(start, stop)
-        begins = self.sources[i:j].astype(np.int64)
+        Args:
+            source: Where the samples are.
+            plan: The plan of the stream.
+            sources: Where the pieces begin in `values`.
+        """
         if self.samples is not None:
             if all(stretch.done for stretch in self.stretches):
                 return []
-            positions = self.samples[1][self.samples[0].searchsorted(self.sources[i:j])].tolist()
+            which = np.unique(self.samples.begins.searchsorted(sources, side="right") - 1)
             inserted = (plan.bos is not None) + (plan.eos is not None)
-            runs = zip(positions, begins.tolist(), np.diff(bounds).tolist(), strict=True)
+            fields = (self.samples.positions[which], self.samples.begins[which], self.samples.sizes[which])
+            runs = zip(*(field.tolist() for field in fields), strict=True)
             return [Stretch(Cut(p, 0, 0), Cut(p + 1, 0, n - inserted), at, n) for p, at, n in runs]
         starts = np.array([stretch.at for stretch in self.stretches], np.int64)
-        # A sample that was cut between stretches takes part with the begin of every stretch that it reaches into.
-        crossed = (starts[None, :] > begins[:, None]) & (starts[None, :] < (begins + np.diff(bounds))[:, None])
-        places = np.unique(np.concatenate([begins, starts[crossed.any(axis=0)]]))
-        owner = np.searchsorted(starts, places, side="right") - 1
+        owner = np.searchsorted(starts, sources, side="right") - 1
         found = []
         for index in np.unique(owner).tolist():
             stretch = self.stretches[index]
@@ -116,7 +140,7 @@ class Window:
             sizes = units.effective(plan.bos is not None, plan.eos is not None)
             before = np.cumsum(sizes) - sizes + stretch.at
             full = np.flatnonzero(sizes)
-            unit = full[np.searchsorted(before[full], places[owner == index], side="right") - 1]
+            unit = full[np.unique(np.searchsorted(before[full], sources[owner == index], side="right") - 1)]
             pairs = np.stack([unit, unit + 1], axis=1).ravel()
             cuts = inner_cuts(stretch.start, stretch.stop, units, pairs, np.zeros_like(pairs))
             found += [
@@ -124,6 +148,60 @@ class Window:
                 for k, u in enumerate(unit.tolist())
             ]
         return found
+
+
+@dataclass(slots=True)
+class LineWindow(Window):
+    """A window of a line that is counted in values.
+
+    Args:
+        ends: Where each item ends, from the start of the window.
+        sources: Where each item begins in `values`.
+        positions: The sample of each item.
+        fresh: Which items begin a document; None for all.
+    """
+
+    ends: NDArray[Any]
+    sources: NDArray[Any]
+    positions: NDArray[Any]
+    fresh: NDArray[np.bool_] | None
+
+    def pieces(self, starts: I64, stops: I64) -> Pieces:
+        """Return what lies on the line between each start and its stop, inside the window; starts ascend."""
+        # Numbers of the dtype of `ends`: any other kind makes numpy copy the whole table first.
+        low, high = starts - self.start, stops - self.start
+        i = self.ends.searchsorted(low.astype(self.ends.dtype), side="right")
+        count = self.ends.searchsorted(high.astype(self.ends.dtype)) + 1 - i
+        row = np.repeat(np.arange(len(starts)), count)
+        item = ragged_index(i, count)
+        end = self.ends[item].astype(np.int64)
+        begin = np.where(item > 0, self.ends[item - 1], 0).astype(np.int64)
+        first, last = np.maximum(begin, low[row]), np.minimum(end, high[row])
+        begins = first == begin
+        if self.fresh is not None:
+            begins &= self.fresh[item]
+        source = self.sources[item] + (first - begin)
+        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last)
+
+
+@dataclass(slots=True)
+class RowWindow(Window):
+    """A window of a line that is counted in rows.
+
+    Args:
+        row_starts: First piece of every row, and the end of the last.
+        pieces_of: The pieces of all rows.
+    """
+
+    row_starts: I64
+    pieces_of: Pieces
+
+    def pieces(self, rows: I64) -> Pieces:
+        """Return the pieces of rows of the line."""
+        first = self.row_starts[rows - self.start]
+        count = self.row_starts[rows - self.start + 1] - first
+        found = self.pieces_of.at(ragged_index(first, count))
+        return found._replace(row=np.repeat(np.arange(len(rows)), count))
 
 
 def compact_dtype(vocab_size: int) -> np.dtype[Any]:

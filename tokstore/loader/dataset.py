@@ -1,0 +1,494 @@
+"""`StreamingDataset`: rows of tokens as PyTorch tensors, in an order that is a pure function of the seed and the epoch.
+
+The order is that of order.md; this module adds what needs torch: tensors, batches, processes. Arrays are made ahead
+on threads (`tokstore.stream`), and what the consumer's thread does per batch is a few numpy calls over the whole
+batch. Ranks and workers take strides of the same global row sequence, so that no process has to know of another.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from tokstore.loader.batch import Batch
+from tokstore.loader.data_loader import make_loader
+from tokstore.loader.ranks import find_ranks
+from tokstore.order.lanes import MAX_LANES
+from tokstore.order.turns import Turns
+from tokstore.stream.arguments import emitted, integer, one_of, special
+from tokstore.stream.batches import BatchIterator, Rows
+from tokstore.stream.collate import KEYS, Emission, collate
+from tokstore.stream.lines import Pool
+from tokstore.stream.plan import make_plan
+from tokstore.stream.rows import RowReader
+from tokstore.stream.source import Source
+from tokstore.stream.windows import compact_dtype
+
+__all__ = ["StreamingDataset"]
+
+_THREADS = 4
+_DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
+
+
+class StreamingDataset(IterableDataset[Any]):
+    """Stream a store or view as rows of tokens, the same global batches for any number of processes.
+
+    Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
+    `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer` and the inserted ids, and on nothing else: not on
+    batch size, ranks, workers, threads or what was read before.
+
+    One `iter()` gives `epochs` epochs, and the next one goes on with the epochs after them. An endless stream goes on
+    after the last row that was handed out.
+
+    Args:
+        source: A store or view.
+        seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
+            batch as wide as its longest row.
+        packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
+            tokens. ``"fit"``: best fit in groups of up to 512 rows, so that hardly a sample is cut that fits a row.
+            ``"whole"``: none is cut. None: one sample per row, padded to `seq_len`.
+        batch_size: Rows per `Batch` of this rank. None gives single rows as plain dicts, for
+            ``DataLoader(data, batch_size=8)``.
+        global_batch_size: Instead of `batch_size`: rows of a batch of all ranks together, a multiple of their number.
+            States then stay valid when the number of ranks changes.
+        shuffle: Shuffle samples, differently in every epoch; else the order of the view.
+        seed: From 0 to 2**64 - 1.
+        epochs: Epochs per `iter()`; None for no end.
+        drop_last: Leave out the last batch of an `iter()` if it is not full. Else it is filled up with padding rows,
+            so that all ranks have as many batches.
+        labels: ``"same"``: the label of a place is its own id (Hugging Face models shift inside); ``"next"``: it is
+            the id that follows in the same document, also across the end of a row; None: no labels. Padding has the
+            label -100.
+        documents: ``"separate"``: nothing is learned across the end of a sample, so that label is -100, and position
+            ids start again at each sample; ``"joined"``: a row is one run of text.
+        overlong: Samples longer than a row, where rows are whole samples: ``"split"`` into several (without packing
+            only; the default there), ``"truncate"``, ``"drop"``, or ``"error"`` (the default of ``"whole"``).
+        bos_id: Id inserted before every sample; ``"schema"`` takes the one of the column, None inserts nothing.
+        eos_id: Id inserted after every sample, likewise.
+        emit: What a batch has: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
+            ``cu_seqlens``, also as ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (int32, over the flattened batch),
+            ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
+            ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
+            ``valid`` per row. What is not asked for costs nothing.
+        rank, world_size: Data-parallel rank of this process, and how many there are. By default those of
+            `process_group`, of `torch.distributed`, or of the environment.
+        process_group: Group of `torch.distributed` whose ranks count.
+        lanes: Number of lanes (order.md 5.1), 1 to 65,536; by default from the size of the source. Part of the order.
+        buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
+            a source that fits is shuffled whole and a larger one by windows.
+        threads: Decoding threads; by default as many as processors, at most 4.
+
+    Raises:
+        ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
+            environment tells no rank.
+        TypeError: An argument has the wrong type.
+
+    Example:
+        >>> import tempfile, tokstore as ts
+        >>> with ts.create(path := tempfile.mkdtemp() + "/corpus", ts.Schema(tokens=ts.Tokens(256, eos_id=0))) as w:
+        ...     w.extend(tokens=[[1, 2, 3], [4, 5]])
+        >>> data = ts.StreamingDataset(ts.open(path), seq_len=4, batch_size=2, shuffle=False)
+        >>> next(iter(data))["input_ids"].tolist()
+        [[1, 2, 3, 0], [4, 5, 0, 0]]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        seq_len: int | None = None,
+        packing: Literal["concat", "fit", "whole", "default"] | None = "default",
+        batch_size: int | None = None,
+        global_batch_size: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        epochs: int | None = 1,
+        drop_last: bool = False,
+        labels: Literal["same", "next"] | None = "same",
+        documents: Literal["separate", "joined"] = "separate",
+        overlong: Literal["split", "truncate", "drop", "error"] | None = None,
+        bos_id: int | Literal["schema"] | None = "schema",
+        eos_id: int | Literal["schema"] | None = "schema",
+        emit: Sequence[str] = _DEFAULT_KEYS,
+        rank: int | None = None,
+        world_size: int | None = None,
+        process_group: Any = None,
+        lanes: int | None = None,
+        buffer: int = 64 << 20,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not hasattr(source, "read_range"):
+            raise TypeError(f"source is a store or view, such as ts.open('corpus'), not {type(source).__name__}")
+        if packing == "default":
+            packing = None if seq_len is None else "concat"
+        one_of("packing", packing, ("concat", "fit", "whole", None))
+        one_of("labels", labels, ("same", "next", None))
+        one_of("documents", documents, ("separate", "joined"))
+        one_of("overlong", overlong, ("split", "truncate", "drop", "error", None))
+        if seq_len is not None:
+            integer("seq_len", seq_len, 2, 1 << 30)
+        elif packing is not None:
+            raise ValueError(f"packing={packing!r} needs seq_len, the tokens of a row")
+        integer("seed", seed, 0, (1 << 64) - 1)
+        integer("buffer", buffer, 1, 1 << 50)
+        sizes = {"batch_size": batch_size, "global_batch_size": global_batch_size}
+        for name, value, most in (*((n, v, 1 << 24) for n, v in sizes.items()), ("epochs", epochs, 1 << 32)):
+            if value is not None:
+                integer(name, value, 1, most)
+        if None not in sizes.values():
+            raise ValueError("give either batch_size, of this rank, or global_batch_size, of all ranks together")
+        if lanes is not None:
+            integer("lanes", lanes, 1, MAX_LANES)
+            if not shuffle:
+                raise ValueError(
+                    "lanes is for shuffled streams; shuffle=False reads the view in one lane (order.md 5.1)"
+                )
+        if drop_last and batch_size is None and global_batch_size is None:
+            raise ValueError("drop_last needs a batch_size; rows alone are never dropped")
+        if packing == "whole" and overlong == "split":
+            raise ValueError("packing='whole' cuts no sample: overlong is 'truncate', 'drop' or 'error'")
+        if packing in ("concat", "fit") and overlong not in (None, "split"):
+            raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
+        self._emit = _emission(source, emit, labels, documents, single=packing is None)
+        self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
+        self._rank, self._ranks = find_ranks(rank, world_size, process_group)
+        if global_batch_size is not None:
+            if global_batch_size % self._ranks:
+                raise ValueError(
+                    f"{self._ranks} ranks cannot share global_batch_size={global_batch_size}, which is no multiple"
+                )
+            batch_size = global_batch_size // self._ranks
+        kind = source.schema[source.token_column]
+        vocab_size = int(kind.vocab_size)
+        bos = special("bos_id", bos_id, kind.bos_id, vocab_size)
+        eos = special("eos_id", eos_id, kind.eos_id, vocab_size)
+        pads = (kind.pad_id, eos, kind.eos_id, 0)
+        self._pad = next(int(pad) for pad in pads if pad is not None)
+        self._dtype = compact_dtype(vocab_size)
+        # A store follows its own commits; a copy stays at its version, and shares the caches.
+        self._source = source = copy.copy(source)
+        self._batch_size, self._epochs, self._drop_last = batch_size, epochs, drop_last
+        self._plan = make_plan(
+            source,
+            packing=packing or "single",
+            overlong=overlong or ("error" if packing == "whole" else "split"),
+            seq_len=seq_len,
+            shuffle=bool(shuffle),
+            seed=seed,
+            lanes=lanes,
+            buffer=buffer,
+            bos=bos,
+            eos=eos,
+        )
+        if self._ranks > self._plan.lanes and shuffle and not self._plan.pooled:
+            warnings.warn(
+                f"{self._ranks} ranks read {self._plan.lanes} lanes: every block is decoded "
+                f"{self._ranks // np.gcd(self._ranks, self._plan.lanes)} times; lanes={self._ranks} would decode each "
+                "once, and is another order",
+                stacklevel=2,
+            )
+        self._pool: Pool | None = None
+        self._next_row = self._progress = 0
+        self._skip = 0
+        self._loaded = False
+        self._live: weakref.ref[_Stream] | None = None
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows of an epoch over all ranks, the same in every epoch."""
+        return self._plan.rows
+
+    def __repr__(self) -> str:
+        plan = self._plan
+        how = ("pool" if plan.pooled else f"windows of {plan.window:,} tokens") if plan.shuffle else "view order"
+        row = f" of {plan.seq_len:,}" if plan.seq_len else ""
+        ranks = f", rank {self._rank} of {self._ranks}" if self._ranks > 1 else ""
+        return (
+            f"StreamingDataset({plan.values:,} tokens in {plan.rows:,} rows{row} an epoch, {plan.packing}, "
+            f"{plan.lanes} lanes, {how}, seed {plan.seed}{ranks})"
+        )
+
+    def __len__(self) -> int:
+        if self._epochs is None:
+            raise TypeError("a stream with epochs=None has no length")
+        return self._batches(self._epochs * self._plan.rows)
+
+    @property
+    def _global_rows(self) -> int:
+        """Rows of a global batch."""
+        return (self._batch_size or 1) * self._ranks
+
+    def _batches(self, rows: int) -> int:
+        """Return the batches that so many rows make."""
+        return rows // self._global_rows if self._drop_last else -(-rows // self._global_rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Start the next pass. Its iterator has `close()`; its threads also end when it is exhausted or forgotten."""
+        return self._start(chunk=1)
+
+    def _start(self, chunk: int) -> _Stream:
+        """Start the next pass of this process, which may be one of several workers."""
+        worker = get_worker_info()
+        workers, number = (1, 0) if worker is None else (worker.num_workers, worker.id)
+        start, end, batches = self._pass()
+        turns = Turns(self._batch_size or 1, self._ranks, self._rank, workers, number, chunk)
+        stream = _Stream(self, turns, start, end, batches, self._skip)
+        self._loaded, self._skip = False, 0
+        if end is not None:
+            self._next_row = end
+        self._live = weakref.ref(stream)
+        return stream
+
+    def _pass(self) -> tuple[int, int | None, int | None]:
+        """Return first row, last row + 1 and batches of the next pass."""
+        start = self._next_row
+        if self._epochs is None:
+            return start, None, None
+        rows = self._epochs * self._plan.rows
+        end = (start // rows + 1) * rows
+        batches = self._batches(end - start)
+        if batches == 0 and start % rows:
+            start, end = end, end + rows
+            batches = self._batches(rows)
+        return start, end, batches
+
+    def _reader(self, threads: Any) -> RowReader:
+        """Make a reader of rows, and the pool at first use."""
+        if self._plan.pooled and self._pool is None:
+            self._pool = Pool(self._source, self._plan, self._dtype, self._pad)
+        emit = self._emit
+        return RowReader(
+            self._source,
+            self._plan,
+            self._pool,
+            threads,
+            dtype=self._dtype,
+            pad=self._pad,
+            documents=emit.separate,
+            following=emit.labels == "next" and bool({"labels", "loss_mask"} & set(emit.keys)),
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next `iter()` begin with this epoch, unless a state was loaded for it.
+
+        Needed only where a plain `DataLoader` with a worker is iterated again and again, because its worker begins as
+        a copy each time; `loader()` does it by itself.
+        """
+        integer("epoch", epoch, 0, 1 << 62)
+        if not self._loaded:
+            self._next_row = self._progress = epoch * self._plan.rows
+
+    def state_dict(self, batch: Batch | None = None) -> dict[str, int | str]:
+        """Return the state behind a batch: plain integers and strings.
+
+        Args:
+            batch: The batch after which to go on. Without it the object answers for itself, which only a worker of a
+                `DataLoader` can: elsewhere batches wait between the stream and the caller.
+
+        Raises:
+            TypeError: This is no `Batch`; for single rows use `state_at`.
+            RuntimeError: No batch is given outside of a worker.
+        """
+        if batch is None:
+            stream = None if self._live is None else self._live()
+            if get_worker_info() is None or stream is None:
+                raise RuntimeError("state_dict needs the last batch, state_dict(batch): others may wait already")
+            return self._identity() | stream.state()
+        if not isinstance(batch, Batch):
+            raise TypeError(
+                f"state_dict takes a Batch of this stream, not {type(batch).__name__}; or use state_at(rows=)"
+            )
+        return self.state_at(rows=batch.next_row)
+
+    def state_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, int | str]:
+        """Return the state after so many rows, or after so many global batches, counted from the very first.
+
+        Raises:
+            ValueError: Not exactly one of the two is given, or it is negative.
+        """
+        return self._identity() | {"rows": self._row_at(rows, batches)}
+
+    def _row_at(self, rows: int | None, batches: int | None) -> int:
+        """Return the row that is told by itself or by a number of batches."""
+        if (rows is None) == (batches is None):
+            raise ValueError("give either rows or batches")
+        if batches is not None:
+            rows = self._rows_after(integer("batches", batches, 0, 1 << 62))
+        return integer("rows", rows, 0, 1 << 62)
+
+    def _rows_after(self, batches: int) -> int:
+        """Return the rows that so many batches hand out; passes end with a batch of their own."""
+        size = self._global_rows
+        if self._epochs is None:
+            return batches * size
+        done, left = divmod(batches, max(1, len(self)))
+        rows = self._epochs * self._plan.rows
+        return done * rows + min(left * size, rows)
+
+    def samples_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, Any]:
+        """Return which samples make one row, or one global batch (all ranks), without decoding anything.
+
+        Args:
+            rows: Number of the row, counted over all epochs.
+            batches: Number of the global batch, counted from the very first.
+
+        Returns:
+            ``"row"``, ``"offset"`` (first place in the row), ``"length"``, ``"position"`` (in the source) and
+            ``"sample_id"``: int64, one item per piece of a sample.
+        """
+        first = self._row_at(rows, batches)
+        stop = first + 1 if batches is None else self._rows_after(batches + 1)
+        reader = self._reader(None)
+        found = reader.segments(np.arange(first, stop))
+        ids = self._source.take(found.position, [])["sample_id"]
+        return {
+            "row": found.row + first,
+            "offset": found.offset,
+            "length": found.length,
+            "position": found.position,
+            "sample_id": ids,
+        }
+
+    def progress(self) -> dict[str, int]:
+        """Return how far this process has got, over all epochs and ranks: a flat dict for a log.
+
+        ``"epoch"``, ``"rows"`` and ``"tokens"`` (exact at the ends of epochs, else to within a row) are those before
+        the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`.
+        """
+        rows = self._progress
+        epoch, row = divmod(rows, self._plan.rows)
+        tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
+        return {"epoch": epoch, "rows": rows, "tokens": tokens}
+
+    def _identity(self) -> dict[str, int | str]:
+        """Return what the order depends on."""
+        return {"source": self._source.fingerprint} | self._plan.identity()
+
+    def load_state_dict(self, state: Mapping[str, Any], *, accept: Sequence[str] = ()) -> None:
+        """Go on behind a state with the next `iter()`.
+
+        Args:
+            state: What `state_dict` or `state_at` gave, in any process.
+            accept: Names of what may differ: the rows that were handed out stay so many, and those that follow are of
+                the new order.
+
+        Raises:
+            ValueError: The state belongs to another order; the message says what differs.
+            RuntimeError: An iterator of this stream is still running.
+        """
+        if self._live is not None and (stream := self._live()) is not None and not stream.closed:
+            raise RuntimeError("load_state_dict while an iterator is running: close it, or load before iter()")
+        mine = self._identity()
+        for name in accept:
+            one_of("a name in accept", name, tuple(mine))
+        for name, value in mine.items():
+            if state.get(name) != value and name not in accept:
+                hint = "; windows follow from buffer and lanes" if name in ("window", "pooled") else ""
+                hint = hint or ("; open that store at that version" if name == "source" else "")
+                raise ValueError(
+                    f"the state has {name} {state.get(name)!r}, this stream {value!r}: another order{hint}; "
+                    f"accept=[{name!r}] goes on anyway"
+                )
+        self._next_row = self._progress = integer("rows of the state", state.get("rows"), 0, 1 << 62)
+        self._skip = 0
+        if "batches" in state:
+            worker = get_worker_info()
+            workers = 1 if worker is None else worker.num_workers
+            if state.get("workers") != workers:
+                raise ValueError(f"the state is of one of {state.get('workers')} workers, and here are {workers}")
+            self._skip = integer("batches of the state", state["batches"], 0, 1 << 62)
+        self._loaded = True
+
+    def loader(
+        self,
+        *,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        persistent_workers: bool = False,
+        multiprocessing_context: Any = None,
+    ) -> DataLoader[Any]:
+        """Return a sized, stateful `DataLoader` over this stream that hands its batches out as they are.
+
+        Its ``state_dict()`` is the state behind the last batch that it handed out, whatever is prefetched.
+
+        Args:
+            num_workers: Processes that make batches; 0 or 1 is enough for most, since decoding has its own threads.
+            pin_memory: Copy batches to pinned memory.
+            persistent_workers: Keep the processes between passes.
+            multiprocessing_context: As of `DataLoader`.
+        """
+        return make_loader(
+            self, integer("num_workers", num_workers, 0, 1 << 10), pin_memory, persistent_workers,
+            multiprocessing_context,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pool": None, "_live": None}
+
+
+class _Stream(Iterator[Any]):
+    """One pass over a stream, or what one worker has of it."""
+
+    def __init__(
+        self, data: StreamingDataset, turns: Turns, start: int, end: int | None, batches: int | None, done: int
+    ) -> None:
+        self._data, self._turns, self._first, self._end = data, turns, start, end
+        self._done = done
+        self.closed = False
+        self._rows = BatchIterator(
+            data._reader,
+            data._plan,
+            turns,
+            start=start,
+            end=end,
+            batches=batches,
+            done=done,
+            threads=data._threads,
+        )
+
+    def state(self) -> dict[str, int]:
+        """Return where this worker is."""
+        return {"rows": self._first, "batches": self._done, "workers": self._turns.workers}
+
+    def __next__(self) -> Any:
+        data, turns = self._data, self._turns
+        try:
+            rows: Rows = next(self._rows)
+        except BaseException:
+            self.closed = True
+            raise
+        arrays = collate(rows, data._emit, data._pad, data._source.take)
+        tensors = {name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one for name, one in arrays.items()}
+        first = self._first + rows.batch * turns.global_rows
+        after = first + turns.global_rows
+        if self._end is not None:
+            after = min(after, self._end)
+        self._done += 1
+        if turns.workers == 1:
+            data._progress = after
+            if self._end is None:
+                data._next_row = after
+        if data._batch_size is None:
+            return {name: one[0] if isinstance(one, (torch.Tensor, list)) else one for name, one in tensors.items()}
+        return Batch(tensors, range(first + turns.rank, after, turns.ranks), after)
+
+    def close(self) -> None:
+        """End the pass and its threads."""
+        self.closed = True
+        self._rows.close()
+
+
+def _emission(source: Source, emit: Sequence[str], labels: str | None, documents: str, *, single: bool) -> Emission:
+    """Return what a batch has, or refuse names that nothing is known of."""
+    others = [name for name in source.schema if name != source.token_column]
+    keys, columns = emitted(emit, labels, KEYS, others)
+    return Emission(keys, labels, documents == "separate", single, columns)

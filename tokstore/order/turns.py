@@ -1,0 +1,60 @@
+"""Which rows of the row sequence a worker of a rank makes (order.md 7.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Turns"]
+
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The part that one worker of one rank has in every run of batches.
+
+    Args:
+        batch_rows: Rows of a batch of this rank.
+        ranks, rank: Number of ranks, and which one.
+        workers, worker: Number of workers of a rank, and which one.
+        chunk: Batches that a worker makes in one go, before it is the next one's turn.
+
+    Example:
+        >>> turns = Turns(batch_rows=2, ranks=3, rank=1)
+        >>> turns.rows(100, np.arange(2)).tolist()
+        [101, 104, 107, 110]
+        >>> Turns(2, workers=2, worker=1, chunk=2).batches(0, 7, most=9).tolist()
+        [2, 3, 6]
+    """
+
+    batch_rows: int
+    ranks: int = 1
+    rank: int = 0
+    workers: int = 1
+    worker: int = 0
+    chunk: int = 1
+
+    @property
+    def global_rows(self) -> int:
+        """Rows of a global batch."""
+        return self.batch_rows * self.ranks
+
+    def rows(self, start: int, batches: I64) -> I64:
+        """Return the rows of batches, which are counted from the row `start` on; flat."""
+        first = start + self.rank + batches * self.global_rows
+        return np.asarray((first[:, None] + np.arange(self.batch_rows) * self.ranks).ravel())
+
+    def batches(self, done: int, end: int | None, most: int) -> I64:
+        """Return the next batches of this worker.
+
+        Args:
+            done: How many it has made.
+            end: Number of batches of the rank; None for no end.
+            most: How many are wanted.
+        """
+        own = np.arange(done, done + most)
+        found = (own // self.chunk * self.workers + self.worker) * self.chunk + own % self.chunk
+        return found if end is None else found[found < end]

@@ -1,0 +1,187 @@
+"""Where the values of rows stand: in which pieces of which windows, in one epoch (order.md 6 and 7).
+
+A layout knows the line of its epoch and the windows of it that are held. It says which windows some rows need, and,
+once those are made, which pieces of them the rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
+from tokstore.order.packing import Parts
+from tokstore.ragged import ragged_index
+from tokstore.stream.lines import Key, PoolLine, SpanLine
+from tokstore.stream.plan import Plan
+from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
+
+__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout"]
+
+I64 = NDArray[np.int64]
+Hold = Callable[[Key], Window]
+
+
+class Placed(NamedTuple):
+    """Pieces of rows, those of a row one after another, and the window of each.
+
+    Args:
+        pieces: Numbers of rows count as those that were asked for.
+        window: int64 per piece, index into `windows`.
+        windows: The windows.
+    """
+
+    pieces: Pieces
+    window: I64
+    windows: list[Window]
+
+
+class ValueLayout:
+    """Rows of a line that is counted in values: `concat` and `fit`."""
+
+    def __init__(self, plan: Plan, line: PoolLine | SpanLine, epoch: int, following: bool) -> None:
+        self._plan, self.line, self._epoch = plan, line, epoch
+        self._following = following and plan.packing == "concat"
+        self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
+        self._groups: dict[int, Parts] = {}
+
+    def keys(self, line_rows: I64) -> list[Key]:
+        """Return the windows that rows of the line need; rows ascend."""
+        starts, stops = self._bounds(line_rows)
+        if self._following:
+            stops = np.minimum(stops + 1, self._plan.values)
+        return list(dict.fromkeys(key for key, *_ in self._windows(starts, stops)))
+
+    def _bounds(self, line_rows: I64) -> tuple[I64, I64]:
+        """Return the values of the line that rows, or the groups of rows, are made of."""
+        plan = self._plan
+        groups = line_rows if plan.group_rows == 1 else np.unique(line_rows // plan.group_rows)
+        starts = groups * plan.group_values
+        return starts, np.minimum(starts + plan.group_values, plan.values)
+
+    def _windows(self, starts: I64, stops: I64) -> Iterator[tuple[Key, slice, I64, I64]]:
+        """Yield every window that intervals of the line lie in, and the intervals, cut where a window ends."""
+        starts, at = starts.copy(), 0
+        while at < len(starts):
+            key = self.line.key(int(starts[at]))
+            end = self.line.end(key)
+            upto = int(np.searchsorted(starts, end))
+            yield key, slice(at, upto), starts[at:upto].copy(), np.minimum(stops[at:upto], end)
+            if int(stops[upto - 1]) > end:
+                starts[upto - 1] = end
+                upto -= 1
+            at = upto
+
+    def _pieces(self, starts: I64, stops: I64, hold: Hold) -> Placed:
+        """Return what lies on the line in intervals that do not overlap and ascend."""
+        found: list[Pieces] = []
+        windows: list[Window] = []
+        for key, part, a, b in self._windows(starts, stops):
+            window = hold(key)
+            if not isinstance(window, LineWindow):
+                raise TypeError("a line of values has windows of values")
+            pieces = window.pieces(a, b)
+            found.append(pieces._replace(row=pieces.row + part.start))
+            windows.append(window)
+        return _joined(found, windows)
+
+    def place(self, line_rows: I64, hold: Hold) -> Placed:
+        """Return the pieces of rows of the line; rows ascend."""
+        if self._plan.packing == "concat":
+            return self._pieces(*self._bounds(line_rows), hold)
+        rows_of = self._plan.group_rows
+        groups = line_rows // rows_of
+        for group in np.unique(groups).tolist():
+            if group not in self._groups:
+                self._groups[group] = self._pack(group, hold)
+        while len(self._groups) > 4 * self._plan.lanes + len(line_rows):
+            self._groups.pop(next(iter(self._groups)))
+        # Parts of the wanted rows, row by row; then the pieces, which lie on the line in another order.
+        parts = []
+        for group in np.unique(groups).tolist():
+            at = np.flatnonzero(groups == group)
+            row = line_rows[at] - group * rows_of
+            packed = self._groups[group]
+            first, stop = np.searchsorted(packed.row, row), np.searchsorted(packed.row, row + 1)
+            index = ragged_index(first, stop - first)
+            parts.append(Parts(np.repeat(at, stop - first), packed.start[index], packed.length[index]))
+        row, start, length = (np.concatenate(field) for field in zip(*parts, strict=True))
+        order = np.argsort(start, kind="stable")
+        placed = self._pieces(start[order], (start + length)[order], hold)
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        pieces = placed.pieces.at(back)
+        return Placed(pieces._replace(row=row, begins=np.ones(len(row), bool)), placed.window[back], placed.windows)
+
+    def _pack(self, group: int, hold: Hold) -> Parts:
+        """Pack the parts of items in one group into its rows (order.md 6.4)."""
+        plan = self._plan
+        start = group * plan.group_values
+        stop = min(start + plan.group_values, plan.values)
+        placed = self._pieces(np.array([start]), np.array([stop]), hold)
+        lengths = placed.pieces.length
+        rows = min(plan.group_rows, -(-(stop - start) * plan.group_rows // plan.group_values))
+        parts = fit_rows(start + np.cumsum(lengths) - lengths, lengths, plan.seq_len or 1, rows)
+        if not plan.shuffle:
+            return parts
+        place = np.empty(rows, np.int64)
+        place[shuffled(rows, derive_key(plan.seed, GROUP, self._epoch, window=group))] = np.arange(rows)
+        row = place[parts.row]
+        order = np.argsort(row, kind="stable")
+        return Parts(row[order], parts.start[order], parts.length[order])
+
+    def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
+        """Return the value after each row on the line, and the numbers of the rows that have one."""
+        _, stops = self._bounds(line_rows)
+        has = np.flatnonzero(stops < self._plan.values)
+        return has, self._pieces(stops[has], stops[has] + 1, hold)
+
+
+class RowLayout:
+    """Rows of a line that is counted in rows: `whole` and `single`."""
+
+    def __init__(self, line: RowPoolLine | RowSpanLine) -> None:
+        self.line = line
+        self.turns = Line(line.lane_starts, 1)
+
+    def keys(self, line_rows: I64) -> list[Key]:
+        """Return the windows that rows of the line need; rows ascend."""
+        return [key for key, _ in self._windows(line_rows)]
+
+    def _windows(self, line_rows: I64) -> Iterator[tuple[Key, slice]]:
+        """Yield every window that rows lie in, and the rows."""
+        at = 0
+        while at < len(line_rows):
+            key = self.line.key(int(line_rows[at]))
+            upto = int(np.searchsorted(line_rows, self.line.end(key)))
+            yield key, slice(at, upto)
+            at = upto
+
+    def place(self, line_rows: I64, hold: Hold) -> Placed:
+        """Return the pieces of rows of the line; rows ascend."""
+        found: list[Pieces] = []
+        windows: list[Window] = []
+        for key, part in self._windows(line_rows):
+            window = hold(key)
+            if not isinstance(window, RowWindow):
+                raise TypeError("a line of rows has windows of rows")
+            pieces = window.pieces(line_rows[part])
+            found.append(pieces._replace(row=pieces.row + part.start))
+            windows.append(window)
+        return _joined(found, windows)
+
+
+Layout = ValueLayout | RowLayout
+
+
+def _joined(found: list[Pieces], windows: list[Window]) -> Placed:
+    """Return the pieces of several windows as one."""
+    if not found:
+        none = np.zeros(0, np.int64)
+        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none), none, [])
+    pieces = Pieces(*(np.concatenate(field) for field in zip(*found, strict=True)))
+    return Placed(pieces, np.repeat(np.arange(len(found)), [len(one.row) for one in found]), windows)

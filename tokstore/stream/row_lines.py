@@ -1,0 +1,165 @@
+"""The lines of epochs whose rows are whole samples: which window a row lies in, and how it is made (order.md 6.5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.order import POOL, SPANS, WINDOW, cut_at, deal, derive_key, even_lane_starts, permute, shuffled
+from tokstore.order.lanes import window_target
+from tokstore.ragged import ragged_index
+from tokstore.stream.lines import Key, Pool, room
+from tokstore.stream.plan import Plan
+from tokstore.stream.source import Source
+from tokstore.stream.whole import RowParts, rows_of_samples
+from tokstore.stream.windows import Pieces, RowWindow, Samples, Stretch
+
+__all__ = ["RowPoolLine", "RowSpanLine"]
+
+I64 = NDArray[np.int64]
+
+
+def _row_window(
+    place: int,
+    parts: RowParts,
+    order: I64 | None,
+    stretches: list[Stretch],
+    values: NDArray[Any],
+    padding: int,
+    samples: Samples,
+    sizes: I64,
+    positions: I64,
+) -> RowWindow:
+    """Make a window of rows in an order.
+
+    Args:
+        parts: Rows of its samples, in the order in which the samples stand in `values`.
+        order: Which row comes where; None as they are.
+        sizes, positions: Of all samples, also of empty ones.
+    """
+    rows = int(parts.row[-1]) + 1 if len(parts.row) else 0
+    bounds = np.searchsorted(parts.row, np.arange(rows + 1))
+    begins = np.cumsum(sizes) - sizes
+    row_of, sample, offset, length = parts
+    left = np.zeros(len(length), np.int64)
+    left[:-1] = np.where((sample[1:] == sample[:-1]) & (offset[1:] > offset[:-1]), 1, 0)
+    source = begins[sample] + offset
+    fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left]
+    counts = np.diff(bounds)
+    if order is not None:
+        index = ragged_index(bounds[:-1][order], counts[order])
+        fields = [one[index] for one in fields]
+        counts = counts[order]
+    starts = np.zeros(rows + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return RowWindow(place, place + rows, stretches, values, padding, samples, starts, Pieces(*fields))
+
+
+class RowPoolLine:
+    """The line of a pool: all its rows in one permutation."""
+
+    def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
+        self.lane_starts = even_lane_starts(plan.rows, plan.lanes)
+        parts = rows_of_samples(pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0))
+        order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch))
+        self._window = _row_window(
+            0, parts, order, pool.stretches, pool.values, plan.values, pool.samples, pool.sizes,
+            np.arange(len(pool.sizes)),
+        )  # fmt: skip
+
+    def key(self, place: int) -> Key:
+        """Return the window that holds a row of the line."""
+        return 0, 0
+
+    def end(self, key: Key) -> int:
+        """Return where a window ends on the line."""
+        return self._window.stop
+
+    def make(self, key: Key) -> RowWindow:
+        """Return the window, which may be decoded already."""
+        return self._window
+
+
+class RowSpanLine:
+    """The line of a source that is shuffled by spans and windows, or read in view order."""
+
+    def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int, epoch: int) -> None:
+        self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
+        places = np.arange(plan.spans, dtype=np.int64)
+        if plan.shuffle:
+            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch))
+        self._spans, self._hands = deal(places, plan.lanes)
+        counts = np.zeros(0, np.int64) if plan.span_rows is None else plan.span_rows
+        self._rows = _before(counts[self._spans])
+        self.lane_starts: I64 = self._rows[self._hands]
+        # The first hand of every window, lane by lane, and which windows they are.
+        values = _before(np.diff(plan.effective())[self._spans])
+        firsts, keys = [], []
+        for lane in range(plan.lanes):
+            a, b = int(self._hands[lane]), int(self._hands[lane + 1])
+            within = values[a:b] - values[a]
+            number = 0
+            while a < b:
+                target = window_target(number, lane, plan.lanes, plan.window)
+                first = a + int(np.searchsorted(within, target))
+                if first >= b:
+                    break
+                firsts.append(first)
+                keys.append((lane, number))
+                number += 1
+        self._firsts = np.array([*firsts, plan.spans], np.int64)
+        self._keys = keys
+        self._numbers = {key: index for index, key in enumerate(keys)}
+
+    def key(self, place: int) -> Key:
+        """Return the window that holds a row of the line."""
+        hand = int(np.searchsorted(self._rows, place, side="right")) - 1
+        return self._keys[int(np.searchsorted(self._firsts, hand, side="right")) - 1]
+
+    def _bounds(self, key: Key) -> tuple[int, int]:
+        """Return the hands of a window."""
+        index = self._numbers[key]
+        return int(self._firsts[index]), int(self._firsts[index + 1])
+
+    def end(self, key: Key) -> int:
+        """Return where a window ends on the line."""
+        return int(self._rows[self._bounds(key)[1]])
+
+    def make(self, key: Key) -> RowWindow:
+        """Make a window, not decoded yet: its rows in their order."""
+        plan = self._plan
+        first, stop = self._bounds(key)
+        inserted = (plan.bos is not None) + (plan.eos is not None)
+        stretches, sizes, positions = [], [], []
+        parts: list[RowParts] = []
+        at = rows = samples = 0
+        for span in self._spans[first:stop].tolist():
+            begin, end = cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1)
+            size = self._source.lengths(begin.first, end.first) + inserted
+            key_of = (plan.seed, self._epoch, span) if plan.shuffle else None
+            found = rows_of_samples(size, plan.packing, plan.overlong, plan.seq_len, key_of)
+            parts.append(found._replace(row=found.row + rows, sample=found.sample + samples))
+            rows += int(found.row[-1]) + 1 if len(found.row) else 0
+            samples += len(size)
+            stretches.append(Stretch(begin, end, at, int(size.sum())))
+            at += int(size.sum())
+            sizes.append(size)
+            positions.append(np.arange(begin.first, end.first))
+        lengths, names = np.concatenate(sizes), np.concatenate(positions)
+        full = np.flatnonzero(lengths)
+        begins = np.cumsum(lengths) - lengths
+        order = shuffled(rows, derive_key(plan.seed, WINDOW, self._epoch, *key)) if plan.shuffle else None
+        joined = RowParts(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+        return _row_window(
+            int(self._rows[first]), joined, order, stretches, room(at, self._dtype, plan, self._pad), at,
+            Samples(begins[full], names[full], lengths[full]), lengths, names,
+        )  # fmt: skip
+
+
+def _before(counts: I64) -> I64:
+    """Return the sums before every item and, at the end, of all."""
+    sums = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=sums[1:])
+    return sums

@@ -1,0 +1,64 @@
+"""What a stream needs of a store or view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Source", "SpanTable"]
+
+I64 = NDArray[np.int64]
+
+
+class SpanTable(Protocol):
+    """Counts of all stored spans, in view order; flat int64 arrays of one length."""
+
+    @property
+    def samples(self) -> I64:
+        """Samples that start in the span."""
+
+    @property
+    def values(self) -> I64:
+        """Values of the span."""
+
+    @property
+    def lead(self) -> I64:
+        """Values at its start that belong to a sample that started earlier."""
+
+
+class Source(Protocol):
+    """What a stream needs of a store or view."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @property
+    def token_count(self) -> int:
+        """Values of the token column."""
+
+    @property
+    def token_column(self) -> str:
+        """Name of the token column."""
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """Column types by name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Store, version and view in a few characters."""
+
+    def spans(self) -> SpanTable:
+        """Return the counts of all stored spans."""
+
+    def lengths(self, first: int, stop: int) -> I64:
+        """Return the token counts of the samples from `first` to `stop`, int64."""
+
+    def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
+        """Return columns of samples at positions, and their ``"sample_id"``."""
+
+    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
+        """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`."""
