@@ -79,7 +79,9 @@ class FakeSource:
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
 
-    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
+    def read_range(
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None
+    ) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)
         self.reads.append((first, stop))

@@ -22,11 +22,18 @@ from tokstore.soft_labels import SoftLabels, soft_from_rows
 __all__ = ["deliver_batch", "deliver_sample", "reorder", "result_dtype"]
 
 
-def result_dtype(column: Column) -> np.dtype[Any]:
+def result_dtype(column: Column, *, compact: bool = False) -> np.dtype[Any]:
     """Return the dtype that values of a column are decoded to: int32 for tokens and codes, int64 above 2**31 ids,
-    strings for categories."""
+    strings for categories.
+
+    Args:
+        column: Name and type.
+        compact: Tokens of at most 2**16 ids become uint16.
+    """
     kind = column.type
     if isinstance(kind, Tokens):
+        if compact and kind.vocab_size <= 1 << 16:
+            return np.dtype(np.uint16)
         return np.dtype(np.int32 if kind.vocab_size <= 1 << 31 else np.int64)
     if isinstance(kind, Codes):
         return np.dtype(np.int32)

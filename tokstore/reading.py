@@ -22,7 +22,7 @@ from tokstore.deliver import result_dtype
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
 from tokstore.ragged import ragged_index
-from tokstore.recycling import Recycling
+from tokstore.recycling import Given, Recycling
 from tokstore.schema import Column
 from tokstore.storage import Range
 from tokstore.vector_reading import VectorReading
@@ -65,7 +65,8 @@ def read_rows(
     stop: int | None = None,
     dims: int | None = None,
     pool: Executor | None = None,
-    arrays: Recycling | None = None,
+    arrays: Recycling | Given | None = None,
+    compact: bool = False,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -78,6 +79,7 @@ def read_rows(
         dims: Of vectors, only so many of the first dimensions.
         pool: Threads to decode on; without it the caller's thread decodes.
         arrays: Makes the arrays of ragged columns, for callers that read batch after batch.
+        compact: Tokens in the narrowest dtype.
     """
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
@@ -88,7 +90,7 @@ def read_rows(
             vectors.append(reading)
             pieces = reading.pieces
         else:
-            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays)
+            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact)
         jobs += [job for piece in pieces for job in _jobs(piece)]
     _run(version, jobs, pool)
     return result | {reading.column.name: reading.finish() for reading in vectors}
@@ -119,7 +121,8 @@ def _plan_column(
     groups: Sequence[ShardRows],
     start: int,
     stop: int | None,
-    arrays: Recycling | None,
+    arrays: Recycling | Given | None,
+    compact: bool,
 ) -> tuple[ColumnRows, list[Piece]]:
     """Make room for the rows of one column and say what has to be decoded into it."""
     kind = column.type
@@ -129,7 +132,8 @@ def _plan_column(
     if kind.ragged:
         lengths = np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1, *_ in found)])
         outs = np.cumsum(lengths) - lengths
-        values = (np.empty if arrays is None else arrays.empty)(int(lengths.sum()), result_dtype(column))
+        dtype = result_dtype(column, compact=compact)
+        values = (np.empty if arrays is None else arrays.empty)(int(lengths.sum()), dtype)
     else:
         outs = np.arange(rows) * kind.width
         values = np.zeros(rows * kind.width, result_dtype(column))

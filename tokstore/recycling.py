@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Recycling", "recycling"]
+__all__ = ["Given", "Recycling", "recycling"]
 
-_LEAST_BYTES = 1 << 18  # smaller arrays are served well by the allocator
+_LEAST_BYTES = 1 << 16  # smaller arrays are served well by the allocator
 _MOST_BYTES = 1 << 24  # larger ones are rare, and too much to keep
-_KEPT = 6
+_KEPT = 8
 _SPARE = 2  # an array is not put into memory of more than so many times its size
 
 
@@ -60,6 +60,25 @@ class Recycling:
         made = np.empty(nbytes + (nbytes >> 4), np.uint8)
         self._memory.append(made)
         return made[:nbytes].view(dtype)
+
+
+class Given:
+    """Hand out one array that is there already, to the first who asks for exactly it; others get new ones.
+
+    Args:
+        array: Flat.
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array: NDArray[Any] | None = array
+
+    def empty(self, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array of `size` undefined values."""
+        given = self._array
+        if given is not None and given.size == size and given.dtype == dtype:
+            self._array = None
+            return given
+        return np.empty(size, dtype)
 
 
 _LOCAL = threading.local()

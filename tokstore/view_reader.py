@@ -22,7 +22,7 @@ from tokstore.deliver import deliver_batch, deliver_sample, reorder
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
 from tokstore.reading import block_edges, read_lengths, read_rows
-from tokstore.recycling import Recycling, recycling
+from tokstore.recycling import Given, Recycling, recycling
 from tokstore.schema import Column, Schema
 from tokstore.selection import Selection
 from tokstore.version import ShardRows, Version
@@ -138,7 +138,7 @@ class ViewReader:
         stop: int | None,
         pooled: bool = True,
         dims: int | None = None,
-        arrays: Recycling | None = None,
+        arrays: Recycling | Given | None = None,
     ) -> tuple[dict[str, ColumnRows], Ints]:
         """Return rows of columns and the sample ids, in the order asked for."""
         groups, order = self._located(places, ascending=False)

@@ -14,6 +14,7 @@ from tokstore.deliver import reorder, result_dtype
 from tokstore.errors import ColumnError, suggest
 from tokstore.packed import Ints
 from tokstore.reading import read_lengths, read_rows
+from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
@@ -82,18 +83,25 @@ class TokenReader(ViewReader):
         found = read_lengths(self._version, column, groups)
         return found if order is None else found[order]
 
-    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
+    def read_range(
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
         """Return the tokens of consecutive samples as one flat array, on the caller's thread.
+
+        They are uint16 where the vocabulary allows it, else int32, or int64 above 2**31 ids: for readers that hold
+        many. The array's memory is used again when the caller lets go of it.
 
         Args:
             first: First position.
             stop: End of the positions.
             skip: Tokens to leave out at the start.
             limit: Tokens to return at most. Only blocks that hold returned tokens are read.
+            out: Where to put them, if it has exactly as much room as there are and the dtype that the result would
+                have; else it is not used.
         """
         column = self.schema.column(self.token_column)
         if not skip and limit is None:
-            return self._values(column, first, stop)
+            return self._values(column, first, stop, out=out)
         lengths = self._lengths(column, np.arange(first, stop))
         ends = np.cumsum(lengths)
         starts = ends - lengths
@@ -102,7 +110,7 @@ class TokenReader(ViewReader):
         # Samples that are cut at the start or the end are read alone, the whole ones between them together.
         used = np.flatnonzero((ends > skip) & (starts < until))
         if not len(used):
-            return np.zeros(0, result_dtype(column))
+            return np.zeros(0, result_dtype(column, compact=True))
         low, high = int(used[0]), int(used[-1]) + 1
         edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
         parts = []
@@ -111,10 +119,26 @@ class TokenReader(ViewReader):
             parts.append(self._values(column, first + a, first + b, begin, end))
         return np.concatenate(parts)
 
-    def _values(self, column: Column, first: int, stop: int, begin: int = 0, end: int | None = None) -> NDArray[Any]:
+    def _values(
+        self,
+        column: Column,
+        first: int,
+        stop: int,
+        begin: int = 0,
+        end: int | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Return the values of consecutive samples, or a part of every one."""
         groups, order = self._located(np.arange(first, stop))
-        rows = read_rows(self._version, [column], groups, start=begin, stop=end)[column.name]
+        rows = read_rows(
+            self._version,
+            [column],
+            groups,
+            start=begin,
+            stop=end,
+            compact=True,
+            arrays=recycling() if out is None else Given(out),
+        )[column.name]
         return rows.values if order is None else reorder(rows, order).values
 
     def spans(self) -> ViewSpans:

@@ -207,21 +207,28 @@ class TokenDecoder:
 
     def __init__(self, vocab_size: int, table: RankTable | None) -> None:
         self._vocab_size, self._table = vocab_size, table
-        self._ids: NDArray[Any] | None = None
+        self._short: dict[np.dtype[Any], NDArray[Any]] = {}
         self._wide: NDArray[Any] | None = None
         self._entries = 0
         if table is not None:
-            dtype = np.int32 if vocab_size <= 1 << 31 else np.int64
-            self._wide = table.ids.astype(dtype)
-            # An item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before
-            # or replaced.
-            padded = np.zeros(1 << 16, dtype)
+            self._wide = table.ids.astype(np.int32 if vocab_size <= 1 << 31 else np.int64)
             self._entries = min(len(table.ids), _ESCAPE)
-            padded[: self._entries] = table.ids[:_ESCAPE]
-            self._ids = padded
+
+    def _short_table(self, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+        """Return the ids of ranks of 16 bits.
+
+        It has an item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before
+        or replaced.
+        """
+        found = self._short.get(dtype)
+        if found is None and self._table is not None:
+            found = np.zeros(1 << 16, dtype)
+            found[: self._entries] = self._table.ids[:_ESCAPE]
+            self._short[dtype] = found
+        return found
 
     def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
-        """Decode one block into `out` (int32 or int64); see `BlockDecoder`."""
+        """Decode one block into `out`, of any integers that hold the ids; see `BlockDecoder`."""
         value_form, packing = split_form(form, _FORMS, _PACKINGS)
         n = out.size
         if value_form in (RAW_U16, RAW_U32):
@@ -231,7 +238,7 @@ class TokenDecoder:
             self._check_ids(ids)
             out[:] = ids
             return
-        if self._ids is None or self._wide is None:
+        if self._wide is None:
             raise CorruptError("a block holds ranks, but its column has no rank table", rule="codecs.md 2.2")
         if value_form == RANK_U16:
             self._decode_u16(unpack_coded(data, packing, 2 * n, 6 * n, self._dictionary), out)
@@ -245,7 +252,8 @@ class TokenDecoder:
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
         """Decode several blocks, one after the other, so that ranks are looked up while they lie in the cache."""
-        table, entries, largest = self._ids, self._entries, np.maximum.reduce
+        entries, largest = self._entries, np.maximum.reduce
+        table = self._short_table(blocks[0][2].dtype) if blocks else None
         words = recycling().empty(max(out.size for _, _, out in blocks), np.dtype(np.intp))
         for data, form, out in blocks:
             # What most blocks are: ranks without escapes. All else goes the long way.
@@ -269,16 +277,13 @@ class TokenDecoder:
         """Decode value form 2."""
         n = out.size
         extra = len(coded) - 2 * n
-        table = self._ids
+        table = self._short_table(out.dtype)
         if extra % 4 or table is None:
             raise CorruptError(f"{extra} bytes of escapes are no whole number of them", rule="codecs.md 2.2")
         ranks = np.frombuffer(coded, "<u2", n)
         largest = int(ranks.max())
         # `wrap` is the fastest mode of `take` that writes in place; with an item for every u16 it never has to wrap.
-        if table.dtype == out.dtype:
-            table.take(ranks, out=out, mode="wrap")
-        else:
-            np.copyto(out, table.take(ranks, mode="wrap"))
+        table.take(ranks, out=out, mode="wrap")
         if largest < self._entries and not extra:
             return
         escape = ranks == _ESCAPE
@@ -302,7 +307,7 @@ class TokenDecoder:
             return
         ids = np.where(codes < len(table), table.take(codes, mode="clip"), codes - len(table))
         self._check_ids(ids)
-        np.copyto(out, ids, casting="same_kind")
+        np.copyto(out, ids, casting="unsafe")  # checked above
 
     def _check_ids(self, ids: Ids) -> None:
         """Refuse ids outside the vocabulary."""

@@ -84,7 +84,9 @@ class StreamLoader(DataLoader[Any]):
     def _passing(self) -> Iterator[Any]:
         stream = self.stream
         if not self.num_workers:
-            yield from super().__iter__()
+            # What `DataLoader` would do here costs as much as a batch itself.
+            for batch in stream:
+                yield batch.pin_memory() if self.pin_memory and isinstance(batch, Batch) else batch
             return
         _, end, _ = stream._pass()
         iterator = super().__iter__()
@@ -111,6 +113,11 @@ class StreamLoader(DataLoader[Any]):
         self.stream.load_state_dict(state)
 
 
+def _as_it_is(batch: Any) -> Any:
+    """Return a batch; the default would copy its dict."""
+    return batch
+
+
 def make_loader(
     data: StreamingDataset, workers: int, pin_memory: bool, persistent_workers: bool, context: Any
 ) -> StreamLoader:
@@ -125,6 +132,7 @@ def make_loader(
         pin_memory=pin_memory,
         persistent_workers=persistent_workers,
         multiprocessing_context=context,
+        collate_fn=_as_it_is,
     )
     made.stream = data
     return made

@@ -70,7 +70,8 @@ class StreamingDataset(IterableDataset[Any]):
         documents: ``"separate"``: nothing is learned across the end of a sample, so that label is -100, and position
             ids start again at each sample; ``"joined"``: a row is one run of text.
         overlong: Samples longer than a row, where rows are whole samples: ``"split"`` into several (without packing
-            only; the default there), ``"truncate"``, ``"drop"``, or ``"error"`` (the default of ``"whole"``).
+            only; the default there), ``"truncate"`` (the default of ``"whole"``, with a warning if there are any),
+            ``"drop"``, or ``"error"``.
         bos_id: Id inserted before every sample; ``"schema"`` takes the one of the column, None inserts nothing.
         eos_id: Id inserted after every sample, likewise.
         emit: What a batch has: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
@@ -180,7 +181,7 @@ class StreamingDataset(IterableDataset[Any]):
         self._plan = make_plan(
             source,
             packing=packing or "single",
-            overlong=overlong or ("error" if packing == "whole" else "split"),
+            overlong=overlong or ("truncate" if packing == "whole" else "split"),
             seq_len=seq_len,
             shuffle=bool(shuffle),
             seed=seed,
@@ -189,6 +190,12 @@ class StreamingDataset(IterableDataset[Any]):
             bos=bos,
             eos=eos,
         )
+        if packing == "whole" and overlong is None and self._plan.overlong_samples:
+            warnings.warn(
+                f"{self._plan.overlong_samples:,} of {len(source):,} samples are longer than seq_len={seq_len} and are "
+                "truncated; say so with overlong='truncate', or choose 'drop' or 'error'",
+                stacklevel=2,
+            )
         if self._ranks > self._plan.lanes and shuffle and not self._plan.pooled:
             warnings.warn(
                 f"{self._ranks} ranks read {self._plan.lanes} lanes: every block is decoded "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
+from tokstore.recycling import recycling
 from tokstore.stream.batches import Rows
 from tokstore.stream.rows import NOTHING, Segments
 from tokstore.stream.windows import counting
@@ -17,6 +18,7 @@ from tokstore.stream.windows import counting
 __all__ = ["KEYS", "Emission", "collate"]
 
 I64 = NDArray[np.int64]
+_WORDS = np.dtype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -47,26 +49,34 @@ class _Batch:
 
     def __init__(self, rows: Rows, emission: Emission, pad: int) -> None:
         slab, start, stop = rows.slab, rows.start, rows.stop
-        self.emission, self.count = emission, stop - start
+        self._rows, self.emission, self.count = rows, emission, stop - start
         self.used = slab.used[start:stop]
         if slab.ids.ndim == 2:
-            self.ids = slab.ids[start:stop].astype(np.int64)
+            self.ids = recycling().empty(slab.ids[start:stop].size, _WORDS).reshape(self.count, -1)
+            self.ids[:] = slab.ids[start:stop]
         else:
             before = int(slab.used[:start].sum())
             flat = slab.ids[before : before + int(self.used.sum())]
             self.ids = np.asarray(Ragged(flat.astype(np.int64), self.used).pad(pad))
             if not self.ids.shape[1]:  # nothing but fill
                 self.ids = np.full((self.count, 1), pad, np.int64)
-        self.width = self.ids.shape[1]
-        first, last = np.searchsorted(slab.segments.row, (start, stop))
-        part = slice(int(first), int(last))
-        one = slab.segments
-        self.segments = Segments(
-            one.row[part] - start, one.offset[part], one.length[part], one.position[part], one.begins[part],
-            one.after[part],
-        )  # fmt: skip
+        self.width = int(self.ids.shape[1])
         self.following = None if slab.following is None else slab.following[start:stop]
         self._fresh: NDArray[np.bool_] | None = None
+        self._segments: Segments | None = None
+
+    @property
+    def segments(self) -> Segments:
+        """What the rows of the batch consist of."""
+        if self._segments is None:
+            start, one = self._rows.start, self._rows.slab.segments
+            first, last = np.searchsorted(one.row, (start, self._rows.stop))
+            part = slice(int(first), int(last))
+            self._segments = Segments(
+                one.row[part] - start, one.offset[part], one.length[part], one.position[part], one.begins[part],
+                one.after[part],
+            )  # fmt: skip
+        return self._segments
 
     def fresh(self) -> NDArray[np.bool_]:
         """Return where documents begin or go on from another row, [rows, width]."""

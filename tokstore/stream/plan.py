@@ -38,6 +38,7 @@ from tokstore.stream.whole import count_rows
 __all__ = ["Plan", "make_plan"]
 
 I64 = NDArray[np.int64]
+_POOL_STRETCH = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Plan:
         values: Values of the line, with inserted ids, before `overlong`.
         rows: Rows of an epoch.
         span_rows: Rows of every plan span, or of the whole pool, where the line is counted in rows.
+        overlong_samples: Samples longer than a row, where the line is counted in rows.
     """
 
     packing: str
@@ -67,6 +69,7 @@ class Plan:
     values: int
     rows: int
     span_rows: I64 | None
+    overlong_samples: int
     seed: int
     shuffle: bool
     pooled: bool
@@ -139,15 +142,18 @@ def make_plan(
     if shuffle and not pooled:
         cuts = _refined(source, cuts, span_target(total, chosen), inside=not by_rows)
     else:
-        cuts = thin_cuts(cuts, SPAN)
+        # A pool is decoded in long stretches, which threads do side by side without waiting for each other.
+        cuts = thin_cuts(cuts, max(SPAN, min(total // 8, _POOL_STRETCH)) if pooled else SPAN)
     values = int(cuts.effective(bos is not None, eos is not None)[-1])
     if values == 0:
         raise ValueError("the view has no tokens: there is nothing to stream")
     window = window_values(buffer, chosen)
-    rows_of, values_of, span_rows = 1, 1, None
+    rows_of, values_of, span_rows, overlong_samples = 1, 1, None, 0
     if by_rows:
         edges = np.array([0, samples]) if pooled else cuts.first
-        span_rows = count_rows(source, edges, packing, overlong, seq_len, bos is not None, eos is not None)
+        span_rows, overlong_samples = count_rows(
+            source, edges, packing, overlong, seq_len, bos is not None, eos is not None
+        )
         rows = int(span_rows.sum())
         if rows == 0:
             raise ValueError(f"every sample is longer than seq_len={seq_len} and dropped: there is nothing to stream")
@@ -158,7 +164,8 @@ def make_plan(
         values_of = group_values(rows_of, seq_len) if packing == "fit" else seq_len
         rows = epoch_rows(values, values_of, rows_of)
     return Plan(
-        packing, overlong, cuts, chosen, window, seq_len, rows_of, values_of, values, rows, span_rows, seed, shuffle,
+        packing, overlong, cuts, chosen, window, seq_len, rows_of, values_of, values, rows, span_rows, overlong_samples,
+        seed, shuffle,
         pooled, bos, eos,
     )  # fmt: skip
 

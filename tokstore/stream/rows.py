@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order.spans import BLOCK
-from tokstore.ragged import Ragged
+from tokstore.ragged import Ragged, ragged_index
+from tokstore.recycling import recycling
 from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
 from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
@@ -259,14 +260,14 @@ class RowReader:
             one = _segments(at, placed)
             one.after = self._after(placed)
             segments.append(one)
-            if seq_len is not None and not placed.windows:
-                flat = np.full((count, seq_len), self._pad, self._dtype)
-            elif seq_len is not None:
-                flat = self._gather(_padded(placed, seq_len - lengths), count * seq_len).reshape(count, seq_len)
-            else:
-                flat = self._gather(placed, int(lengths.sum()))
-            flats.append(flat)
-            orders.append(at)
+            if seq_len is not None:
+                placed = _padded(placed, seq_len - lengths)
+            order = at
+            if len(placed.windows) == 1 and count > 1:
+                # One window: a gather in the order of the slab costs no more than one in the order of the line.
+                placed, order = _sorted_by_row(placed, at, count)
+            flats.append(self._gather(placed, int(placed.pieces.length.sum())))
+            orders.append(order)
             if after is not None and following is not None:
                 has, values = after
                 first = self._gather(values, len(has)).astype(np.int64)
@@ -276,7 +277,7 @@ class RowReader:
 
     def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
         """Return the values of pieces, one after another."""
-        out = np.empty(size, self._dtype)
+        out = recycling().empty(size, self._dtype)
         source, length = placed.pieces.source, placed.pieces.length
         edges = [0, *(np.flatnonzero(np.diff(placed.window)) + 1).tolist(), len(source)]
         at = 0
@@ -306,12 +307,29 @@ class RowReader:
             place = np.argsort(at, kind="stable")
             ordered: NDArray[Any] = Ragged(found, used[at])[place].values
             return ordered
-        ids = np.empty((rows, seq_len), self._dtype)
+        if len(flats) == 1 and len(flats[0]) == rows * seq_len and bool((np.diff(orders[0]) == 1).all()):
+            ids: NDArray[Any] = flats[0].reshape(rows, seq_len)
+            return ids
+        ids = recycling().empty(rows * seq_len, self._dtype).reshape(rows, seq_len)
         for at, flat in zip(orders, flats, strict=True):
-            ids[at] = flat
+            if len(flat) == len(at) * seq_len:
+                ids[at] = flat.reshape(len(at), seq_len)
+            else:  # rows without pieces, which are filled below
+                ids[at[used[at] > 0]] = flat.reshape(-1, seq_len)
         if not used.all():
             ids[used == 0] = self._pad
         return ids
+
+
+def _sorted_by_row(placed: Placed, at: I64, count: int) -> tuple[Placed, I64]:
+    """Bring pieces of one window into the order of the slab; return also its rows in that order."""
+    order = np.argsort(at, kind="stable")
+    counts = np.bincount(placed.pieces.row, minlength=count)
+    starts = np.cumsum(counts) - counts
+    index = ragged_index(starts[order], counts[order])
+    pieces = placed.pieces
+    sorted_pieces = pieces._replace(source=pieces.source[index], length=pieces.length[index])
+    return Placed(sorted_pieces, placed.window, placed.windows), at[order]
 
 
 def _segments(at: I64, placed: Placed) -> Segments:
@@ -327,7 +345,7 @@ def _segments(at: I64, placed: Placed) -> Segments:
 def _padded(placed: Placed, gaps: I64) -> Placed:
     """Return pieces with one of padding at the end of every row that has a gap."""
     short = np.flatnonzero(gaps)
-    if not len(short):
+    if not len(short) or not placed.windows:
         return placed
     pieces, window = placed.pieces, placed.window
     ends = np.searchsorted(pieces.row, short, side="right")

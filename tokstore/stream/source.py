@@ -60,5 +60,8 @@ class Source(Protocol):
     def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns of samples at positions, and their ``"sample_id"``."""
 
-    def read_range(self, first: int, stop: int, *, skip: int = 0, limit: int | None = None) -> NDArray[Any]:
-        """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`."""
+    def read_range(
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`; in `out`
+        where that fits."""

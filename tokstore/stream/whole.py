@@ -57,8 +57,8 @@ def _items(lengths: I64, packing: str, overlong: str, seq_len: int | None) -> tu
 
 def count_rows(
     source: Source, edges: I64, packing: str, overlong: str, seq_len: int | None, bos: bool, eos: bool
-) -> I64:
-    """Return the rows of every span, the same in all epochs.
+) -> tuple[I64, int]:
+    """Return the rows of every span, the same in all epochs, and how many samples are longer than a row.
 
     Args:
         source: Where lengths are.
@@ -69,10 +69,12 @@ def count_rows(
         bos, eos: Ids are inserted.
     """
     found = np.zeros(len(edges) - 1, np.int64)
-    at = 0
+    at = overlong_samples = 0
     while at < len(found):
         stop = max(at + 1, int(np.searchsorted(edges, edges[at] + _SAMPLES_AT_ONCE, side="right")) - 1)
         lengths = source.lengths(int(edges[at]), int(edges[stop])) + bos + eos
+        if seq_len is not None:
+            overlong_samples += int(np.count_nonzero(lengths > seq_len))
         for span in range(at, stop):
             one = lengths[int(edges[span] - edges[at]) : int(edges[span + 1] - edges[at])]
             _, _, items = _items(one, packing, overlong, seq_len)
@@ -82,7 +84,7 @@ def count_rows(
             else:
                 found[span] = len(items)
         at = stop
-    return found
+    return found, overlong_samples
 
 
 def rows_of_samples(

@@ -223,14 +223,18 @@ def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -
         skip = int(source.lengths(first, start.first)[0]) - start.rest
     stored = stop.offset - start.offset
     limit = stored if start.rest or stop.rest else None
-    ids = source.read_range(first, stop.first, skip=skip, limit=limit) if stored else np.zeros(0, values.dtype)
+    out = values[stretch.at : stretch.at + stretch.size]
+    room = out if stretch.size == stored else None
+    ids = np.zeros(0, values.dtype)
+    if stored:
+        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room)
     if len(ids) != stored:
         raise TokstoreError(
             f"samples {first} to {stop.first} gave {len(ids)} values instead of {stored}", rule="order.md 4.1"
         )
-    out = values[stretch.at : stretch.at + stretch.size]
     if stretch.size == stored:
-        out[:] = ids
+        if ids is not out:
+            out[:] = ids
     else:
         units = units_between(start, stop, source.lengths(start.first, stop.first))
         ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
