@@ -1,13 +1,14 @@
 """A source in memory for the tests of the loader, and the slow reference that they compare with.
 
 The source offers what a view offers to `StreamingDataset`: lengths, spans as the format makes them, ranges of ids.
-What an id is follows from its sample and place, so that every value of a row can be traced. The reference is the
-program that writes the vectors of order.md, which shares no code with the loader.
+What an id is follows from its sample and place, so that every value of a row can be traced. The reference is what
+writes the vectors of order.md, and shares no code with the loader.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def load_reference() -> ModuleType:
-    """Load the slow reference from the program that writes the vectors."""
-    path = ROOT / "spec" / "vectors" / "make_order.py"
-    spec = importlib.util.spec_from_file_location("make_order", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Load the slow reference, which the program that writes the vectors uses."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # last, so that the package is imported from where the suite wants it
+    return importlib.import_module("spec.vectors.order_reference")
 
 
 reference: Any = load_reference()
