@@ -103,28 +103,31 @@ class FakeSource:
 
 @dataclass
 class Expected:
-    """A row by the reference: its ids, where items begin and end in it,."""
+    """A row by the reference: its ids, where documents begin and end in it, and its segments."""
 
     ids: I64
     begins: list[int]
     ends: list[int]
+    segments: list[tuple[int, int, int]]
 
 
 def expected_rows(
     source: FakeSource, seq_len: int, epoch: int, *, bos: int | None = None, eos: int | None = None, **options: Any
 ) -> list[Expected]:
-    """Return the rows of an epoch by the reference."""
+    """Return the rows of an epoch by the reference; where they are packed, every segment is a document."""
     view = reference.View(source._lengths.tolist(), source.table, bos is not None, eos is not None)
-    given = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0} | options
-    line = reference.epoch_line(view, epoch=epoch, **given).line
+    given: dict[str, Any] = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0} | options
+    concat = given.get("packing", "concat") == "concat"
+    alone = {name: value for name, value in given.items() if name not in ("packing", "overlong")}
+    line = reference.epoch_line(view, epoch=epoch, **alone).line if concat else []
     begins, ends = {(s, a) for s, a, _ in line}, {(s, b) for s, _, b in line}
     found = []
     for segments in reference.epoch_rows(view, seq_len, epoch=epoch, **given):
-        at, row = 0, Expected(np.zeros(0, np.int64), [], [])
+        at, row = 0, Expected(np.zeros(0, np.int64), [], [], segments)
         for sample, first, last in segments:
-            row.begins += [at] if (sample, first) in begins else []
+            row.begins += [at] if not concat or (sample, first) in begins else []
             at += last - first
-            row.ends += [at - 1] if (sample, last) in ends else []
+            row.ends += [at - 1] if not concat or (sample, last) in ends else []
         row.ids = np.concatenate([row.ids, *(source.segment(segment, bos, eos) for segment in segments)])
         found.append(row)
     return found
