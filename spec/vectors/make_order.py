@@ -94,7 +94,12 @@ PACKED: list[tuple[str, list[int], dict[str, Any]]] = [
     ),
     ("whole in view order", MIXED, {"seq_len": 8_192, "packing": "whole", "shuffle": False, "buffer": 1}),
     ("single in a pool", [3, 1, 4, 0, 5], {"seq_len": 7, "packing": "single", "lanes": 2, "bos": True, "eos": True}),
-    ("single without values", [0, 9, 0], {"seq_len": 8, "packing": "single", "lanes": 2, "overlong": "drop"}),
+    ("single with fewer rows than lanes", [0, 9, 0, 5], {"seq_len": 8, "packing": "single", "overlong": "drop"}),
+    (
+        "single, a stored cut inside of a sample dropped after spans are split",
+        [33_253, 200_000, 298_795, 1],
+        {"seq_len": 2**18, "packing": "single", "lanes": 1, "buffer": 1, "overlong": "truncate"},
+    ),
     (
         "single from spans, longer samples split",
         [5, 900_000, 0, 40_000, 17_000, 131_072, 300_001],

@@ -109,6 +109,13 @@ def fit_rows(made: Epoch, seq_len: int, g: int, options: Options) -> list[Row]:
 
 
 # 6.5: rows of whole samples
+def row_spans(view: View, lanes: int, buffer: int) -> list[tuple[Place, Place]]:
+    """The plan spans of whole samples; a pool is one, also in view order."""
+    if is_pool(view, buffer):
+        return [((0, 0), (len(view.lengths), 0))]
+    return list(pairwise(plan(view, target(sum(view.lengths), lanes), whole=True)))
+
+
 def whole_items(view: View, span: tuple[Place, Place], seq_len: int, options: Options) -> list[Segment]:
     """The items of a plan span."""
     found: list[Segment] = []
@@ -139,11 +146,11 @@ def span_rows(view: View, span: tuple[Place, Place], k: int, seq_len: int, optio
 def sample_rows(view: View, seq_len: int, options: Options) -> tuple[list[Row], list[int]]:
     """The rows of the line, and B(l) for every lane and the end."""
     count = options.count(view)
+    spans = row_spans(view, count, options.buffer)
     if is_pool(view, options.buffer):
-        rows = span_rows(view, ((0, 0), (len(view.lengths), 0)), 0, seq_len, options)
+        rows = span_rows(view, spans[0], 0, seq_len, options)
         line = [rows[i] for i in options.order(len(rows), 3)]
         return line, [lane * len(line) // count for lane in range(count + 1)]
-    spans = list(pairwise(plan(view, target(sum(view.lengths), count), whole=True)))
     n = len(spans)
     dealt = [permute(k, n, key(options.seed, 1, options.epoch)) if options.shuffle else k for k in range(n)]
     line, begins = [], [0]
