@@ -1,13 +1,14 @@
 """A source in memory for the tests of the loader, and the slow reference that they compare with.
 
 The source offers what a view offers to `StreamingDataset`: lengths, spans as the format makes them, ranges of ids.
-What an id is follows from its sample and place, so that every value of a row can be traced. The reference is the
-program that writes the vectors of order.md, which shares no code with the loader.
+What an id is follows from its sample and place, so that every value of a row can be traced. The reference is what
+writes the vectors of order.md, and shares no code with the loader.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def load_reference() -> ModuleType:
-    """Load the slow reference from the program that writes the vectors."""
-    path = ROOT / "spec" / "vectors" / "make_order.py"
-    spec = importlib.util.spec_from_file_location("make_order", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Load the slow reference, which the program that writes the vectors uses."""
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))  # last, so that the package is imported from where the suite wants it
+    return importlib.import_module("spec.vectors.order_reference")
 
 
 reference: Any = load_reference()
@@ -113,28 +110,31 @@ class FakeSource:
 
 @dataclass
 class Expected:
-    """A row by the reference: its ids, where items begin and end in it,."""
+    """A row by the reference: its ids, where documents begin and end in it, and its segments."""
 
     ids: I64
     begins: list[int]
     ends: list[int]
+    segments: list[tuple[int, int, int]]
 
 
 def expected_rows(
     source: FakeSource, seq_len: int, epoch: int, *, bos: int | None = None, eos: int | None = None, **options: Any
 ) -> list[Expected]:
-    """Return the rows of an epoch by the reference."""
+    """Return the rows of an epoch by the reference; where they are packed, every segment is a document."""
     view = reference.View(source._lengths.tolist(), source.table, bos is not None, eos is not None)
-    given = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0} | options
-    line = reference.epoch_line(view, epoch=epoch, **given).line
+    given: dict[str, Any] = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0} | options
+    concat = given.get("packing", "concat") == "concat"
+    alone = {name: value for name, value in given.items() if name not in ("packing", "overlong")}
+    line = reference.epoch_line(view, epoch=epoch, **alone).line if concat else []
     begins, ends = {(s, a) for s, a, _ in line}, {(s, b) for s, _, b in line}
     found = []
     for segments in reference.epoch_rows(view, seq_len, epoch=epoch, **given):
-        at, row = 0, Expected(np.zeros(0, np.int64), [], [])
+        at, row = 0, Expected(np.zeros(0, np.int64), [], [], segments)
         for sample, first, last in segments:
-            row.begins += [at] if (sample, first) in begins else []
+            row.begins += [at] if not concat or (sample, first) in begins else []
             at += last - first
-            row.ends += [at - 1] if (sample, last) in ends else []
+            row.ends += [at - 1] if not concat or (sample, last) in ends else []
         row.ids = np.concatenate([row.ids, *(source.segment(segment, bos, eos) for segment in segments)])
         found.append(row)
     return found

@@ -23,18 +23,25 @@ from tokstore.order import (
     permute,
     shuffled,
     span_target,
+    split_epochs,
     window_values,
 )
-from tokstore.order.keys import GOLDEN, mix
+from tokstore.order.keys import GOLDEN, GROUP, PACKING, POOL, mix
+from tokstore.order.lanes import Lending
+from tokstore.order.packing import fit_rows, group_rows, group_values, pack_rows, whole_rows
 
 PAGE = (ROOT / "spec" / "order.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())
 
 
+WORDS = ("name", "packing", "overlong")
+"""What is text in the vectors, and no integer."""
+
+
 def numbers(value: Any) -> Any:
     """Turn the strings of the vectors back into integers."""
     if isinstance(value, dict):
-        return {name: numbers(item) if name != "name" else item for name, item in value.items()}
+        return {name: item if name in WORDS else numbers(item) for name, item in value.items()}
     if isinstance(value, list):
         return [numbers(item) for item in value]
     return int(value) if isinstance(value, str) else value
@@ -139,6 +146,119 @@ def test_vectors_of_functions() -> None:
         assert line.line_rows(np.arange(line.rows)).tolist() == v["line_rows"]
 
 
+def test_vectors_of_packing() -> None:
+    """Groups, rows of items and parts of rows are what the vectors say."""
+    for v in VECTORS["groups"]:
+        assert group_rows(v["seq_len"], v["window"]) == v["rows"]
+        assert group_values(v["rows"], v["seq_len"]) == v["values"]
+    for v in VECTORS["packed"]:
+        rows = pack_rows(np.array(v["lengths"]), v["seq_len"], v["rows"]).tolist()
+        assert [None if row < 0 else row for row in rows] == v["row"]
+    for v in VECTORS["fit"]:
+        assert packed_parts(v["items"], v["seq_len"], v["rows"]) == v["parts"]
+    for v in VECTORS["whole"]:
+        assert rows_of_items(v["lengths"], v["seq_len"]) == v["rows"]
+    assert {None} < {row for v in VECTORS["packed"] for row in v["row"]}
+    example = found(
+        r"Example: L = (\d), r = (\d), parts of ([\d, and]+) values: the rows are ([\d+ ]+) and ([\d+ ]+)\."
+    )
+    lengths = [int(x) for x in re.findall(r"\d", example[2])]
+    places = [(sum(lengths[:i]), sum(lengths[: i + 1])) for i in range(len(lengths))]
+    rows = packed_parts(places, int(example[0]), int(example[1]))
+    assert [" + ".join(str(b - a) for a, b in row) for row in rows] == example[3:]
+
+
+def packed_parts(items: Any, seq_len: int, rows: int) -> list[list[list[int]]]:
+    """Return the parts of every row, each as its first place and the one after its last."""
+    places = np.array(items, np.int64).reshape(-1, 2)
+    parts = fit_rows(places[:, 0], places[:, 1] - places[:, 0], seq_len, rows)
+    made: list[list[list[int]]] = [[] for _ in range(rows)]
+    for row, start, length in zip(*(column.tolist() for column in parts), strict=True):
+        made[row].append([start, start + length])
+    return made
+
+
+def rows_of_items(lengths: list[int], seq_len: int) -> list[list[int]]:
+    """Return the items of every row."""
+    row = whole_rows(np.array(lengths, np.int64), seq_len)
+    return [np.flatnonzero(row == number).tolist() for number in range(int(row.max(initial=-1)) + 1)]
+
+
+@pytest.mark.parametrize("case", VECTORS["packed_epochs"], ids=lambda case: case["name"])
+def test_vectors_of_packed_epochs(case: dict[str, Any]) -> None:
+    """The functions of the order make the number of rows in the vectors, and of pools the rows themselves."""
+    extra, seq_len, shuffle = case["bos"] + case["eos"], case["seq_len"], case["shuffle"]
+    sizes = [n + extra for n in case["lengths"]]
+    total = sum(case["lengths"])
+    lanes = (case["lanes"] or lane_count(total)) if shuffle else 1
+    pool = 2 * total + 8 * len(sizes) <= case["buffer"]
+    lines = {
+        "drop": [(s, 0, n) for s, n in enumerate(sizes) if 0 < n <= seq_len],
+        "truncate": [(s, 0, min(n, seq_len)) for s, n in enumerate(sizes) if n],
+        "split": [(s, a, min(a + seq_len, n)) for s, n in enumerate(sizes) for a in range(0, n, seq_len)],
+        "error": [(s, 0, n) for s, n in enumerate(sizes) if n],
+    }
+    items = np.array(lines[case.get("overlong", "error")])
+    if case["packing"] == "fit":
+        g = group_rows(seq_len, window_values(case["buffer"], lanes))
+        q = group_values(g, seq_len)
+        for epoch, rows in case["rows"].items():
+            assert len(rows) == epoch_rows(sum(sizes), q, g)
+            if pool or not shuffle:
+                line = items[shuffled(len(items), derive_key(case["seed"], POOL, int(epoch)))] if shuffle else items
+                assert rows == fit_epoch(line, seq_len, q, g, lanes, (case["seed"], int(epoch)) if shuffle else None)
+    elif pool or (case["packing"] == "single" and not shuffle):
+        for epoch, rows in case["rows"].items():
+            line, made = items, [[i] for i in range(len(items))]
+            if case["packing"] == "whole":
+                if shuffle:
+                    line = items[shuffled(len(items), derive_key(case["seed"], PACKING, int(epoch)))]
+                made = rows_of_items((line[:, 2] - line[:, 1]).tolist(), seq_len)
+            if shuffle:
+                made = [made[i] for i in shuffled(len(made), derive_key(case["seed"], POOL, int(epoch)))]
+            begins = np.array([lane * len(made) // lanes for lane in range(lanes + 1)])
+            lane, number = Lending(np.diff(begins)).place(np.arange(len(made)))
+            assert rows == [line[made[row]].tolist() for row in (begins[lane] + number).tolist()]
+
+
+def fit_epoch(line: Any, seq_len: int, q: int, g: int, lanes: int, key: tuple[int, int] | None) -> list[Any]:
+    """Return the rows of an epoch of `fit` for a pool with these items on its line; key is the seed and the epoch."""
+    ends = np.cumsum(line[:, 2] - line[:, 1])
+    begins = np.concatenate([[0], ends[:-1]])
+    rows: list[Any] = []
+    for group in range(-(-int(ends[-1]) // q)):
+        start, stop = group * q, min((group + 1) * q, int(ends[-1]))
+        inside = [(max(a, start), min(b, stop)) for a, b in zip(begins.tolist(), ends.tolist(), strict=True)]
+        count = min(g, -(-(stop - start) * g // q))
+        made = packed_parts([(a, b) for a, b in inside if a < b], seq_len, count)
+        order = shuffled(count, derive_key(key[0], GROUP, key[1], 0, group)).tolist() if key else range(count)
+        rows += [made[k] for k in order]
+    starts = np.array([int(ends[-1]) * lane // lanes for lane in range(lanes + 1)])
+    found = []
+    for row in Line(starts, q, g).line_rows(np.arange(len(rows))).tolist():
+        item = [int(np.searchsorted(ends, a, side="right")) for a, _ in rows[row]]
+        found.append(
+            [
+                [int(line[i, 0]), int(a - begins[i] + line[i, 1]), int(b - begins[i] + line[i, 1])]
+                for i, (a, b) in zip(item, rows[row], strict=True)
+            ]
+        )
+    return found
+
+
+def test_vectors_of_streams() -> None:
+    """Rows of a stream lie in the epochs of the vectors, and ranks share batches evenly."""
+    for v in VECTORS["stream"]:
+        expected = (v["epoch"], v["epoch_row"], v["epoch_row"] + 1)
+        assert split_epochs(v["row"], v["row"] + 1, v["epoch_rows"]) == [expected]
+    for v in VECTORS["ranks"]:
+        rows = np.arange(-(-v["rows"] // v["batch_rows"]) * v["batch_rows"]).reshape(-1, v["batch_rows"])
+        mine = rows[:, v["rank"] :: v["ranks"]].tolist()
+        assert [[row if row < v["rows"] else None for row in batch] for batch in mine] == v["batches"]
+    for v in VECTORS["workers"]:
+        assert np.arange(v["batches"])[v["worker"] :: v["workers"]].tolist() == v["made"]
+
+
 @pytest.mark.parametrize("case", VECTORS["epochs"], ids=lambda case: case["name"])
 def test_vectors_of_epochs(case: dict[str, Any]) -> None:
     """The loader hands out the rows of the vectors, value by value, for every epoch in them."""
@@ -167,7 +287,7 @@ def test_vectors_of_epochs(case: dict[str, Any]) -> None:
 
 def test_reference_loses_nothing() -> None:
     """The slow reference itself has every value exactly once an epoch, in every case of the vectors."""
-    for case in VECTORS["epochs"]:
+    for case in [*VECTORS["epochs"], *(case for case in VECTORS["packed_epochs"] if "overlong" not in case)]:
         view = reference.View(case["lengths"], [tuple(row) for row in case["spans"]], case["bos"], case["eos"])
         for rows in case["rows"].values():
             seen = sorted(tuple(segment) for segments in rows for segment in segments)

@@ -1,7 +1,6 @@
 """Write `order.json`: what order.md says, worked out slowly in plain integers, for others to compare themselves with.
 
-The functions follow the sections of order.md and share no code with any loader. A view is told by the lengths of its
-samples and by its stored spans; a place in it by a pair (sample, values of that sample before the place).
+The functions are in `order_reference`; they follow the page and share no code with any loader.
 
     python spec/vectors/make_order.py             write order.json
     python spec/vectors/make_order.py --verify    compare it with what this program would write
@@ -11,310 +10,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import struct
 import sys
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import xxhash
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the script runs without an installation
 
-Place = tuple[int, int]
-Unit = tuple[int, int, int]
-"""A sample and which of its stored values, from and to."""
-Segment = tuple[int, int, int]
-"""A sample and which of its effective values, from and to, inserted ids included."""
-
-M64 = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
-BLOCK, SPAN, MAX_SPANS = 1 << 15, 1 << 18, 1 << 20
-
-
-# 2. Keys
-def mix(z: int) -> int:
-    """2.1"""
-    z ^= z >> 30
-    z = z * 0xBF58476D1CE4E5B9 & M64
-    z ^= z >> 27
-    z = z * 0x94D049BB133111EB & M64
-    return z ^ z >> 31
-
-
-def key(seed: int, purpose: int, epoch: int, lane: int = 0, window: int = 0, source: int = 0) -> int:
-    """2.2"""
-    return int(xxhash.xxh64_intdigest(struct.pack("<6Q", seed, purpose, source, epoch, lane, window), 0))
-
-
-# 3. Permutations
-def permute(place: int, n: int, k: int) -> int:
-    """3.1"""
-    if n == 1:
-        return 0
-    bits = max(2, (n - 1).bit_length())
-    high_bits = bits // 2
-    low_bits = bits - high_bits
-    x = place
-    while True:
-        high, low = x >> low_bits, x & (1 << low_bits) - 1
-        for r in range(6):
-            round_key = mix(k + (r + 1) * GOLDEN & M64)
-            if r % 2 == 0:
-                high ^= mix(low ^ round_key) & (1 << high_bits) - 1
-            else:
-                low ^= mix(high ^ round_key) & (1 << low_bits) - 1
-        x = high << low_bits | low
-        if x < n:
-            return x
-
-
-def shuffled(n: int, k: int) -> list[int]:
-    """3.2"""
-    bits = max(n - 1, 0).bit_length()
-    values = [(mix(k + (i + 1) * GOLDEN & M64) >> bits << bits) | i for i in range(n)]
-    return [value & (1 << bits) - 1 for value in sorted(values)]
-
-
-class View(NamedTuple):
-    """Lengths of all samples; stored spans as (samples, values, lead); whether ids are inserted."""
-
-    lengths: list[int]
-    spans: list[tuple[int, int, int]]
-    bos: bool = False
-    eos: bool = False
-
-    def effective(self, sample: int) -> int:
-        """Values of a sample with inserted ids (4.5)."""
-        return self.lengths[sample] + self.bos + self.eos
-
-    def units(self, start: Place, stop: Place) -> list[Unit]:
-        """Samples and parts of samples between two places (4.4)."""
-        last = stop[0] + (stop[1] > 0)
-        found = []
-        for sample in range(start[0], last):
-            first = start[1] if sample == start[0] else 0
-            end = stop[1] if sample == stop[0] else self.lengths[sample]
-            found.append((sample, first, end))
-        return found
-
-    def segment(self, unit: Unit) -> Segment:
-        """The effective values of a unit (4.5)."""
-        sample, first, end = unit
-        whole = end == self.lengths[sample]
-        return sample, first + (self.bos and first > 0), end + self.bos + (self.eos and whole)
-
-
-def size(segments: list[Segment] | list[Unit]) -> int:
-    """Values of some segments or units."""
-    return sum(end - first for _, first, end in segments)
-
-
-# 4. Plan spans
-def stored_places(view: View) -> list[Place]:
-    """4.1"""
-    starts = [0]
-    for length in view.lengths:
-        starts.append(starts[-1] + length)
-    places, first, offset = [], 0, 0
-    for samples, values, lead in view.spans:
-        places.append((first - 1, offset - starts[first - 1]) if lead and not samples else (first, 0))
-        first, offset = first + samples, offset + values
-    return [*places, (len(view.lengths), 0)]
-
-
-def target(total: int, lanes: int) -> int:
-    """4.2"""
-    return max(min(max(total // (16 * lanes), BLOCK), SPAN), -(-total // MAX_SPANS))
-
-
-def pieces(units: list[Unit], long: int) -> list[tuple[int, int]]:
-    """4.4: where pieces begin, as unit and values of the unit before it"""
-    found, held = [], 0
-    for number, (_, first, end) in enumerate(units):
-        length = end - first
-        if length > 2 * BLOCK:
-            parts = length // long if length > 2 * long else 1
-            found += [(number, part * long) for part in range(parts)]
-            held = BLOCK
-        else:
-            if number == 0 or held >= BLOCK:
-                found.append((number, 0))
-                held = 0
-            held += length
-    return found
-
-
-def plan(view: View, wanted: int) -> list[Place]:
-    """4.3"""
-    places = stored_places(view)
-    split: list[Place] = []
-    for start, stop in pairwise(places):
-        split.append(start)
-        units = view.units(start, stop)
-        values = size(units)
-        if values < 2 * wanted:
-            continue
-        count = values // wanted
-        begins = [
-            (size(units[:n]) + k, units[n][0], units[n][1] + k) for n, k in pieces(units, wanted // BLOCK * BLOCK)
-        ]
-        for part in range(1, count):
-            later = [begin for begin in begins if begin[0] >= part * values // count]
-            if later and later[0][1:] != split[-1]:
-                split.append(later[0][1:])
-    kept, offset, cell = [split[0]], 0, 0
-    for before, place in pairwise(split):
-        offset += size(view.units(before, place))
-        if offset // wanted != cell:
-            kept.append(place)
-        cell = offset // wanted
-    return [*kept, places[-1]]
-
-
-# 5. Lanes and windows
-def lane_count(total: int) -> int:
-    """5.1"""
-    return 12 if total < 1 << 27 else 48 if total < 1 << 32 else 192 if total < 1 << 37 else 768
-
-
-def window_values(buffer: int, lanes: int) -> int:
-    """5.3"""
-    return min(max(buffer // (2 * lanes), 1 << 16), 1 << 22)
-
-
-def lane_windows(view: View, spans: list[tuple[Place, Place]], lane: int, lanes: int, window: int) -> list[list[Unit]]:
-    """5.4"""
-    found: list[list[Unit]] = [[]]
-    at = 0
-    for start, stop in spans:
-        units = view.units(start, stop)
-        begins = pieces(units, window // BLOCK * BLOCK)
-        fresh = True
-        for (first, k), (last, end) in pairwise([*begins, (len(units), 0)]):
-            while at >= (lane + 1) * window // lanes + (len(found) - 1) * window:
-                found.append([])
-                fresh = True
-            piece = list(units[first : last + (end > 0)])
-            if end:
-                piece[-1] = (piece[-1][0], piece[-1][1], units[last][1] + end)
-            if k:
-                piece[0] = (piece[0][0], units[first][1] + k, piece[0][2])
-            at += size([view.segment(unit) for unit in piece])
-            if k and not fresh:
-                sample, begin, _ = found[-1].pop()
-                piece[0] = (sample, begin, piece[0][2])
-            found[-1] += piece
-            fresh = False
-    return found
-
-
-class Epoch(NamedTuple):
-    """The token line of an epoch, and where its lanes begin on it."""
-
-    line: list[Segment]
-    lane_starts: list[int]
-
-
-def epoch_line(view: View, *, seed: int, epoch: int, shuffle: bool, lanes: int | None, buffer: int) -> Epoch:
-    """5"""
-    total, samples = sum(view.lengths), len(view.lengths)
-    whole = [view.segment((sample, 0, length)) for sample, length in enumerate(view.lengths)]
-    if not shuffle:
-        return Epoch(whole, [0, size(whole)])
-    count = lanes or lane_count(total)
-    if 2 * total + 8 * samples <= buffer:
-        items = [segment for segment in whole if segment[1] < segment[2]]
-        line = [items[i] for i in shuffled(len(items), key(seed, 3, epoch))]
-        return Epoch(line, [size(line) * lane // count for lane in range(count + 1)])
-    places = plan(view, target(total, count))
-    n = len(places) - 1
-    dealt = [permute(k, n, key(seed, 1, epoch)) for k in range(n)]
-    line, starts = [], [0]
-    for lane in range(count):
-        spans = [(places[span], places[span + 1]) for span in dealt[lane::count]]
-        windows = lane_windows(view, spans, lane, count, window_values(buffer, count))
-        for number, units in enumerate(windows):
-            items = [segment for unit in units if (segment := view.segment(unit))[1] < segment[2]]
-            line += [items[i] for i in shuffled(len(items), key(seed, 2, epoch, lane, number))]
-        starts.append(size(line))
-    return Epoch(line, starts)
-
-
-# 6. and 7. Rows
-def rows_of(values: int, q: int, g: int = 1) -> int:
-    """6.2"""
-    return g * (values // q) + min(g, -(-(values % q) * g // q))
-
-
-def line_rows(lane_starts: list[int], q: int, g: int = 1) -> list[int]:
-    """7.2: the row of the line that each row of the epoch is"""
-    lanes = len(lane_starts) - 1
-    rows = rows_of(lane_starts[-1], q, g)
-    begins = [min(-(-start // q) * g, rows) for start in lane_starts]
-    owned = [list(range(a, b)) for a, b in pairwise(begins)]
-    quota = [-(-max(rows - lane, 0) // lanes) for lane in range(lanes)]
-    hands = list(zip(owned, quota, strict=True))
-    spare = iter([row for mine, count in hands for row in mine[count:]])
-    turns = [mine[:count] + [next(spare) for _ in range(count - len(mine))] for mine, count in hands]
-    return [turns[i % lanes][i // lanes] for i in range(rows)]
-
-
-def epoch_rows(view: View, seq_len: int, **options: Any) -> list[list[Segment]]:
-    """The segments of every row of an epoch, in order."""
-    made = epoch_line(view, **options)
-    ends: list[int] = []
-    for segment in made.line:
-        ends.append((ends[-1] if ends else 0) + segment[2] - segment[1])
-    found = []
-    for row in line_rows(made.lane_starts, seq_len):
-        start, stop = row * seq_len, (row + 1) * seq_len
-        parts = []
-        for end, (sample, first, last) in zip(ends, made.line, strict=True):
-            begin = end - (last - first)
-            a, b = max(begin, start), min(end, stop)
-            if a < b:
-                parts.append((sample, first + a - begin, first + b - begin))
-        found.append(parts)
-    return found
-
-
-# Vectors
-def stored(lengths: list[int]) -> list[tuple[int, int, int]]:
-    """The stored spans of one shard, as the container format makes them: (samples, values, lead)."""
-    blocks: list[list[int]] = []
-    starts = values = 0
-    for length in lengths:
-        starts += 1
-        if length > 2 * BLOCK:
-            if values:
-                blocks.append([starts - 1, values, 0])
-                starts, values = 1, 0
-            count = length // BLOCK
-            blocks.append([starts, BLOCK, 0])
-            blocks += [[0, BLOCK, BLOCK] for _ in range(count - 2)]
-            blocks.append([0, length - (count - 1) * BLOCK, length - (count - 1) * BLOCK])
-            starts = values = 0
-            continue
-        values += length
-        if values >= BLOCK:
-            blocks.append([starts, values, 0])
-            starts = values = 0
-    if values:
-        blocks.append([starts, values, 0])
-        starts = 0
-    spans: list[list[int]] = []
-    for block in blocks:
-        if not spans or spans[-1][1] >= SPAN:
-            spans.append([0, 0, 0])
-        if not spans[-1][0]:
-            spans[-1][2] += block[2]
-        spans[-1][0] += block[0]
-        spans[-1][1] += block[1]
-    if starts and spans:
-        spans[-1][0] += starts
-    elif starts:
-        spans.append([starts, 0, 0])
-    return [(samples, values, lead) for samples, values, lead in spans]
-
+from spec.vectors.order_reference import (
+    GOLDEN,
+    M64,
+    View,
+    epoch_of,
+    epoch_rows,
+    fit_parts,
+    group_rows,
+    group_values,
+    key,
+    lane_count,
+    line_rows,
+    mix,
+    packed,
+    permute,
+    rank_batches,
+    rows_of,
+    shuffled,
+    stored,
+    target,
+    whole_rows,
+    window_values,
+    worker_batches,
+)
 
 # What a test of an implementation compares itself with: samples, options, and the rows of some epochs.
 CASES: list[tuple[str, list[int], dict[str, Any]]] = [
@@ -339,23 +64,91 @@ CASES: list[tuple[str, list[int], dict[str, Any]]] = [
     ),
 ]
 
+# The same for rows that are packed.
+MIXED = [37 * (i * i * 31 % 211) for i in range(120)]
+PACKED: list[tuple[str, list[int], dict[str, Any]]] = [
+    ("fit in a pool", [1_700 * (i * 37 % 29) for i in range(16)], {"seq_len": 16_384, "packing": "fit", "lanes": 3}),
+    (
+        "fit from windows, and a last group that is not full",
+        MIXED,
+        {"seq_len": 8_192, "packing": "fit", "lanes": 3, "buffer": 1, "seed": 9, "eos": True},
+    ),
+    ("fit in view order", [100, 5_000, 0, 20_000, 3], {"seq_len": 4_096, "packing": "fit", "shuffle": False}),
+    ("fit in view order, several groups", MIXED, {"seq_len": 8_192, "packing": "fit", "shuffle": False, "buffer": 1}),
+    ("fit with windows smaller than 8 rows", [90_000, 1, 70_000], {"seq_len": 2**15, "packing": "fit", "buffer": 1}),
+    ("whole in a pool", [3, 1, 4, 1, 5, 9, 2, 6, 0, 5], {"seq_len": 9, "packing": "whole", "lanes": 2}),
+    (
+        "whole from spans and windows",
+        MIXED,
+        {"seq_len": 8_192, "packing": "whole", "lanes": 2, "buffer": 1, "bos": True, "eos": True},
+    ),
+    (
+        "whole, longer samples left out",
+        MIXED,
+        {"seq_len": 5_000, "packing": "whole", "lanes": 3, "buffer": 1, "seed": 2**63, "overlong": "drop"},
+    ),
+    (
+        "whole, longer samples truncated, cuts inside of samples dropped",
+        [260_000 + 1_000 * i for i in range(7)] + [900_000, 5, 40_000],
+        {"seq_len": 2**17, "packing": "whole", "lanes": 1, "buffer": 1, "seed": 5, "overlong": "truncate"},
+    ),
+    ("whole in view order", MIXED, {"seq_len": 8_192, "packing": "whole", "shuffle": False, "buffer": 1}),
+    ("single in a pool", [3, 1, 4, 0, 5], {"seq_len": 7, "packing": "single", "lanes": 2, "bos": True, "eos": True}),
+    ("single with fewer rows than lanes", [0, 9, 0, 5], {"seq_len": 8, "packing": "single", "overlong": "drop"}),
+    (
+        "single, a stored cut inside of a sample dropped after spans are split",
+        [33_253, 200_000, 298_795, 1],
+        {"seq_len": 2**18, "packing": "single", "lanes": 1, "buffer": 1, "overlong": "truncate"},
+    ),
+    (
+        "single from spans, longer samples split",
+        [5, 900_000, 0, 40_000, 17_000, 131_072, 300_001],
+        {"seq_len": 65_536, "packing": "single", "lanes": 2, "buffer": 1, "eos": True, "overlong": "split"},
+    ),
+    (
+        "single in view order, longer samples truncated",
+        [3, 1, 4, 1, 5, 9],
+        {"seq_len": 4, "packing": "single", "shuffle": False, "overlong": "truncate"},
+    ),
+]
+
+# Lengths of items, in the order of the line, the values of a row, and how many rows.
+LENGTHS: list[tuple[list[int], int, int]] = [
+    ([3, 5, 2, 5, 1], 8, 2),
+    ([3, 5, 2, 5, 4], 7, 2),
+    ([20] * 4, 32, 3),
+    ([4, 4, 3, 4, 2, 1, 4, 3] * 5, 32, 4),
+    ([1] * 20, 16, 3),
+    ([70, 3, 33, 32, 1, 64, 9], 32, 8),
+    ([17, 18, 16, 15, 4, 3, 4, 4, 2, 1, 1], 32, 4),
+    ([9, 8, 7, 7, 7, 7, 7, 7, 1, 1, 1], 64, 1),
+    ([11 * (i * i * 7 % 59) % 100 + 1 for i in range(60)], 100, 24),
+]
+
+
+def epochs_of(name: str, lengths: list[int], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the vector of one case: its view, its options, and the rows of some epochs."""
+    options = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0, "bos": False, "eos": False} | given
+    seq_len, bos, eos = options.pop("seq_len"), options.pop("bos"), options.pop("eos")
+    view = View(lengths, stored(lengths), bos, eos)
+    epochs = {epoch: epoch_rows(view, seq_len, epoch=epoch, **options) for epoch in (0, 1, 7)}
+    return (
+        {"name": name, "lengths": lengths, "spans": view.spans, "seq_len": seq_len, "bos": bos, "eos": eos}
+        | options
+        | {"rows": {str(epoch): rows for epoch, rows in epochs.items()}}
+    )
+
+
+def items_of(lengths: list[int]) -> list[tuple[int, int]]:
+    """Return where items of these lengths lie when they stand end to end."""
+    return [(sum(lengths[:i]), sum(lengths[: i + 1])) for i in range(len(lengths))]
+
 
 def vectors() -> dict[str, Any]:
     """Return all vectors; integers are strings, so that no language rounds them."""
     counters = [0, 1, 2, GOLDEN, M64]
     fields = [(0, 1, 0, 0, 0, 0), (1, 2, 3, 4, 5, 6), (M64, 3, M64, 0, 0, 0)]
     sizes = [(1, 0), (2, 7), (5, 7), (16, 7), (33, M64)]
-    cases = []
-    for name, lengths, given in CASES:
-        options = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0, "bos": False, "eos": False} | given
-        seq_len, bos, eos = options.pop("seq_len"), options.pop("bos"), options.pop("eos")
-        view = View(lengths, stored(lengths), bos, eos)
-        epochs = {epoch: epoch_rows(view, seq_len, epoch=epoch, **options) for epoch in (0, 1, 7)}
-        cases.append(
-            {"name": name, "lengths": lengths, "spans": view.spans, "seq_len": seq_len, "bos": bos, "eos": eos}
-            | options
-            | {"rows": {str(epoch): rows for epoch, rows in epochs.items()}}
-        )
     made = {
         "order_version": 1,
         "mix": [{"z": z, "mix": mix(z)} for z in counters],
@@ -375,7 +168,41 @@ def vectors() -> dict[str, Any]:
             {"lane_starts": starts, "group_values": q, "group_rows": g, "line_rows": line_rows(starts, q, g)}
             for starts, q, g in (([0, 9, 12], 4, 1), ([0, 0, 50, 51], 3, 1), ([0, 100, 130, 200], 30, 8))
         ],
-        "epochs": cases,
+        "epochs": [epochs_of(*case) for case in CASES],
+        "groups": [
+            {"seq_len": n, "window": w, "rows": group_rows(n, w), "values": group_values(group_rows(n, w), n)}
+            for n, w in ((2, 1 << 16), (2048, 1 << 22), (2048, 1 << 16), (1000, 1 << 16), (1 << 13, 1 << 16), (9999, 1))
+        ],
+        "packed": [
+            {"lengths": lengths, "seq_len": n, "rows": r, "row": packed(lengths, n, r)}
+            for lengths, n, r in LENGTHS
+            if max(lengths) <= n
+        ],
+        "fit": [
+            {"items": items_of(lengths), "seq_len": n, "rows": r, "parts": fit_parts(items_of(lengths), n, r)}
+            for lengths, n, r in LENGTHS
+            if sum(lengths) <= n * r
+        ],
+        "whole": [
+            {"lengths": lengths, "seq_len": n, "rows": whole_rows(lengths, n)}
+            for lengths, n, _ in LENGTHS
+            if max(lengths) <= n
+        ],
+        "packed_epochs": [epochs_of(*case) for case in PACKED],
+        "stream": [
+            {"epoch_rows": n, "row": row, "epoch": epoch_of(row, n)[0], "epoch_row": epoch_of(row, n)[1]}
+            for n, row in ((1, 5), (7, 6), (7, 7), (7, 2**40))
+        ],
+        "ranks": [
+            {"rows": n, "batch_rows": size, "ranks": r, "rank": rank, "batches": rank_batches(n, size, r, rank)}
+            for n, size, r in ((10, 4, 2), (12, 6, 3), (5, 8, 1), (3, 2, 2))
+            for rank in range(r)
+        ],
+        "workers": [
+            {"batches": n, "workers": w, "worker": worker, "made": worker_batches(n, w, worker)}
+            for n, w in ((5, 2), (2, 3))
+            for worker in range(w)
+        ],
     }
     text: dict[str, Any] = as_text(made)
     return text
