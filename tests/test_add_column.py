@@ -365,3 +365,16 @@ def test_damage_in_added_columns_is_found(store: ts.Store) -> None:
         ts.open(store.path)["q"]
     assert ts.open(store.path)["r"].tolist() == (-SCORES).tolist()
     assert ts.verify(store.path).problems
+
+
+def test_tokens_for_a_store_without_any(tmp_path: Path) -> None:
+    """Tokens cannot become the primary column later; the error says what can be done, and that works."""
+    with ts.create(tmp_path / "s", ts.Schema(q=ts.Score())) as writer:
+        writer.extend(q=np.arange(4.0))
+    store, ids = ts.open(tmp_path / "s"), [[1], [2, 3], [], [4, 5, 6]]
+    told = r"this store was made without one .*create a store whose schema has both, or .* Label\(9, shape=\(None,\)\)"
+    with pytest.raises(ValueError, match=told):
+        store.add_column("tokens", ids, ts.Tokens(9))
+    store.add_column("tokens", ids, ts.Label(9, shape=(None,)))
+    assert store.where("length(tokens) > 1")["sample_id"].tolist() == [1, 3]
+    assert store["tokens"].to_list() == ids

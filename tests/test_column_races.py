@@ -236,6 +236,45 @@ def test_columns_that_others_have_changed(tmp_path: Path) -> None:
     assert ts.verify(tmp_path / "s").problems == []
 
 
+def test_the_other_rows_of_the_table(tmp_path: Path) -> None:
+    """What the table of format.md 9 says of appends, names, deletions, compaction and tags that others overtook."""
+    write(tmp_path / "s")
+
+    def pair() -> tuple[ts.Store, ts.Store]:
+        return ts.open(tmp_path / "s"), ts.open(tmp_path / "s")
+
+    one, other = pair()
+    with one.writer() as w:
+        w.append(t=[1])
+        other.add_column("free", np.arange(40), ts.Label())
+    one, other = pair()
+    writer = one.writer()
+    writer.append(t=[1])
+    other.add_column("sure", np.arange(41), ts.Label(), optional=False)
+    with pytest.raises(ts.ConflictError, match="column 'sure' was added meanwhile and must not be missing"):
+        writer.close()
+    one, other = pair()
+    other.drop_column("sure")
+    other.rename_column("free", "taken")
+    with pytest.raises(ts.ConflictError, match="a column 'taken' was added meanwhile"):
+        one.rename_column("s", "taken")
+    one, other = pair()
+    other.delete(ids=[3, 4])
+    one.delete(ids=[4, 5])
+    assert len(one) == 38
+    one, other = pair()
+    other.tag("v1")
+    with pytest.raises(ts.TokstoreError, match="v1"):
+        one.tag("v1", version=1)
+    one, other = pair()
+    other.compact(min_deleted=0)
+    assert one.compact(min_deleted=0).conflicts or len(one) == 38
+    assert ts.open(tmp_path / "s").take(slice(None), [])["sample_id"].tolist() == [
+        i for i in range(41) if i not in (3, 4, 5)
+    ]
+    assert ts.verify(tmp_path / "s").problems == []
+
+
 def test_killed_while_columns_are_added(tmp_path: Path) -> None:
     """Processes that add columns, delete and compact die at random moments: the last committed version is whole."""
     path = tmp_path / "s"

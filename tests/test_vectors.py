@@ -11,6 +11,7 @@ import json
 import struct
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,23 @@ import pytest
 
 import tokstore as ts
 from tokstore.column_types import ColumnType
+from tokstore.deliver import deliver_batch
+from tokstore.growth import append_shards
+from tokstore.parts import decode_part, part_path, staged_parts
+from tokstore.reading import read_rows
+from tokstore.root import empty_root
 from tokstore.soft_labels import soft_to_rows
+from tokstore.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "spec" / "vectors"
 sys.path.insert(0, str(ROOT / "spec" / "readers" / "python"))
 
 from tokread.columnfile import Stored  # noqa: E402  (the reader is no installed package)
+from tokread.contents import Contents  # noqa: E402
 from tokread.failure import ReadError  # noqa: E402
 from tokread.printing import describe  # noqa: E402
-from tokread.store import Contents, open_path  # noqa: E402
+from tokread.store import open_path  # noqa: E402
 from tokread.vectors import vectors  # noqa: E402
 
 KINDS: dict[str, type[ts.TokstoreError]] = {
@@ -132,16 +140,68 @@ def read_with_package(path: Path, version: int | None) -> dict[str, Any]:
     ids = store.take(slice(None), [])["sample_id"]
     return {
         "attachments": {name: as_hex(store.attachments[name]) for name in store.attachments},
-        "columns": [
-            {"id": str(r[1]), "name": r[2], "optional": r[5], "parameters": plain(r[4]), "type": str(r[3])}
-            for r in records
-        ],
+        "columns": [as_column(record) for record in records],
         "metadata": store.metadata or None,
         "refused": sorted(refused),
         "samples": [
             {"id": str(ids[i]), **{name: values[i] for name, values in columns.items()}} for i in range(len(store))
         ],
         "version": str(store.version),
+        "parts": {name: part_with_package(store, name) for name in staged_parts(store.storage)},
+        "views": {info.name: view_with_package(store, info.name) for info in store.views()},
+    }
+
+
+def as_column(record: Any) -> dict[str, Any]:
+    """Give a column record as it stands in the JSON of a vector."""
+    return {
+        "id": str(record[1]),
+        "name": record[2],
+        "optional": record[5],
+        "parameters": plain(record[4]),
+        "type": str(record[3]),
+    }
+
+
+def part_with_package(store: ts.Store, name: str) -> dict[str, Any]:
+    """Read a staged part with the package, as the store of its own that it nearly is."""
+    data = (Path(store.path) / part_path(name)).read_bytes()
+    part = decode_part(data, part_path(name))
+    new = part.shards
+    root = append_shards(empty_root(bytes(16), new.schema, {}, None, 0), new, lambda record, what: b"")
+    alone = Version(store.storage, root)
+    rows = {c.name: read_rows(alone, [c], alone.locate(np.arange(new.samples)))[c.name] for c in new.schema.columns}
+    given = {c.name: deliver_batch(c, rows[c.name]) for c in new.schema.columns}
+    ids = np.concatenate([np.arange(a, a + n) for a, n in zip(new.page.id_first, new.page.id_samples, strict=True)])
+    return {
+        "begun": str(part.base_version),
+        "column": None if part.column is None else as_column(part.column.record()),
+        "nonce": part.nonce.hex(),
+        "samples": [
+            {"id": str(sample)}
+            | {
+                one: as_json(given[one][i], new.schema[one], valid is not None and not valid[i])
+                for one, valid in ((one, rows[one].valid) for one in rows)
+            }
+            for i, sample in enumerate(ids)
+        ],
+    }
+
+
+def view_with_package(store: ts.Store, name: str) -> dict[str, Any]:
+    """Load a saved view with the package."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # samples that are gone: their number is compared
+        view = store.load(name)
+    (info,) = [one for one in store.views() if one.name == name]
+    weights = [str(round(x * 2**16)) for x in view.weights.tolist()] if info.is_weighted else None
+    return {
+        "columns": None if view.schema == store.schema else list(view.schema.names),
+        "left_out": str(info.samples - len(view)),
+        "samples": [str(x) for x in view["sample_id"]],
+        "verbs": info.recipe,
+        "version": str(info.version),
+        "weights": weights,
     }
 
 
@@ -180,12 +240,23 @@ def expected_of_package(wanted: dict[str, Any]) -> dict[str, Any]:
     """Reduce the JSON of a vector to what the public names of the package tell; a single file is version 1."""
     kept = {key: wanted[key] for key in ("attachments", "columns", "refused", "samples")}
     metadata = None if wanted["metadata"] is None else json.loads(wanted["metadata"])
-    return kept | {"metadata": metadata, "version": wanted.get("store", {"version": "1"})["version"]}
+    parts, views = wanted.get("parts", {}), wanted.get("views", {})
+    unseen = {"columns", "refused", "spans"}
+    return kept | {
+        "metadata": metadata,
+        "version": wanted.get("store", {"version": "1"})["version"],
+        "parts": {name: {k: v for k, v in one.items() if k not in unseen} for name, one in parts.items()},
+        "views": {
+            name: {k: v for k, v in one.items() if k not in ("created", "columns_left_out")}
+            | {"verbs": ".".join(one["verbs"]) or "all"}
+            for name, one in views.items()
+        },
+    }
 
 
 def test_there_are_vectors() -> None:
     """Good and bad vectors are there, every good one has its JSON, and no bad one has."""
-    assert len(NAMES) >= 551
+    assert len(NAMES) >= 630
     with_json = {path.relative_to(VECTORS).with_suffix("").as_posix() for path in VECTORS.glob("*/*.json")}
     assert with_json == {name for name in NAMES if name.startswith("good/")}
 
@@ -325,6 +396,16 @@ def test_readable_reader_reads_what_the_package_writes(
     assert found.attachments == {"tokenizer.json": b"{}"}
     assert json.loads(found.metadata or "") == {"a": 1}
     assert suffix or len(found.spans) >= 2 * times
+
+
+def test_readable_reader_counts_rows_of_fixed_shape(tmp_path: Path) -> None:
+    """Where the primary column has several values a row, page records, plans and deletions count rows."""
+    schema = ts.Schema(place=ts.Vector(3, optional=True))
+    with ts.create(tmp_path / "s", schema) as writer:
+        writer.extend(place=[None if i == 4 else np.full(3, i, np.float32) for i in range(9)])
+    store = ts.open(tmp_path / "s")
+    store.delete([1, 4])
+    assert open_path(tmp_path / "s").sample_ids == [0, 2, 3, 5, 6, 7, 8]
 
 
 def sixteen(values: Any) -> Any:

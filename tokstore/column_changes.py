@@ -85,7 +85,8 @@ def schema_with(schema: Schema, column: Column) -> Schema:
     if isinstance(column.type, Tokens):
         raise ValueError(
             f"column {column.name!r} cannot be added: the first token column of a store decides how it is shuffled, "
-            "and this store was made without one (format.md 6.2); make a new store of both"
+            "and this store was made without one (format.md 6.2); create a store whose schema has both, or add the ids "
+            f"as Label({column.type.vocab_size}, shape=(None,)), which length({column.name}) filters"
         )
     columns = [replace(one, is_primary=one.column_id == primary.column_id) for one in joined.columns]
     return Schema.from_columns(columns)

@@ -17,7 +17,7 @@ import numpy as np
 from tokstore.block import ColumnRows
 from tokstore.buffers import ColumnBuffer
 from tokstore.column_files import FILE_BYTES
-from tokstore.column_types import EXACT, ColumnType, Vector
+from tokstore.column_types import exact_type
 from tokstore.column_values import as_whole, overlay
 from tokstore.deliver import reorder
 from tokstore.errors import ConflictError
@@ -64,7 +64,7 @@ class ColumnWriter:
     ) -> None:
         self._column, self._next_id, self._finish, self._progress = column, next_sample_id, finish, progress
         self._made: list[NewShards] = []
-        self._staged = replace(column, type=_exact(column.type))
+        self._staged = replace(column, type=exact_type(column.type))
         self._writer = Writer(storage, Schema.from_columns([self._staged]), self._made.append, threads=threads)
         self._buffer, self._ids = ColumnBuffer(self._staged), list[Ints]()
         self._first, self._count = [_NO_IDS], [_NO_IDS]
@@ -157,13 +157,6 @@ class ColumnWriter:
 
     def __repr__(self) -> str:
         return f"<ColumnWriter {self._column.name}: {self._done} values, {self._held} wait>"
-
-
-def _exact(kind: ColumnType) -> ColumnType:
-    """Return the type in which values wait for the commit: it is there that they are rounded, once and for all."""
-    if isinstance(kind, Vector) and kind.method != EXACT:
-        return Vector(kind.dim, groups=kind.ends, optional=kind.optional)
-    return kind
 
 
 def column_of(parts: Sequence[Part]) -> Column | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokstore import frames
 from tokstore.block import BlockTable, ColumnRows, first_rows
 from tokstore.codecs.contract import EncodedBlock
-from tokstore.column_types import ColumnType, Tokens
+from tokstore.column_types import ColumnType, Text, Tokens
 from tokstore.format import (
     COLUMN_ENTRY,
     FLAG_GROUPS,
@@ -28,7 +28,7 @@ from tokstore.format import (
 )
 from tokstore.objects import StoredObject
 from tokstore.packed import Ints, encode_packed
-from tokstore.ranges import encode_ranges, find_nans, pack_bits, range_of
+from tokstore.ranges import encode_ranges_of, find_nans, pack_bits, range_of, range_of_texts
 from tokstore.schema import Column
 from tokstore.wire import ROWS_BLOCK, TABLE_BLOCK, checksum, place_seed
 
@@ -186,7 +186,11 @@ def write_column(
         missing = np.repeat(_count_missing(rows, bounds), groups)
     if kind.has_nan:
         nans = _count_nans(kind, rows, bounds)
-    ranges = [_block_range(rows, a, b) for a, b in pairwise(bounds)] if kind.ranged else []
+    ranges: list[tuple[Any, Any] | None] = []
+    if kind.ranged and isinstance(kind, Text):
+        ranges = _text_ranges(rows, bounds)
+    elif kind.ranged:
+        ranges = [_block_range(rows, a, b) for a, b in pairwise(bounds)]
     table = BlockTable.encode(
         np.asarray(offsets, np.int64),
         np.asarray(stored, np.int64),
@@ -196,7 +200,7 @@ def write_column(
         checksums,
         missing,
         nans,
-        encode_ranges(ranges, kind.dtype) if kind.ranged else b"",
+        encode_ranges_of(kind, ranges) if kind.ranged else b"",
     )
     entry = np.zeros((), COLUMN_ENTRY)
     flags = FLAG_RAGGED * kind.ragged | FLAG_OPTIONAL * kind.optional | FLAG_RANGES * kind.ranged
@@ -214,12 +218,15 @@ def write_column(
     entry["stored_bytes"], entry["dtype"] = sum(stored), kind.dtype_number
     entry["values_digest"] = np.void(values_digest.result())
     known = [r for r in ranges if r is not None]
+    span = (min(r[0] for r in known), max(r[1] for r in known)) if known else None
+    if isinstance(kind, Text) and not ranges and (rows.valid is None or rows.valid.any()) and rows.rows:
+        span = (b"", b"")  # texts that are all empty are in no block
     facts = ColumnFacts(
         values=len(rows.values),
         stored_bytes=sum(stored),
         missing=0 if rows.valid is None else int(np.count_nonzero(~rows.valid)),
         nans=0 if nans is None else int(nans.sum()),
-        span=(min(r[0] for r in known), max(r[1] for r in known)) if known else None,
+        span=span,
     )
     return WrittenColumn(entry, stored_table, stored_rows, facts)
 
@@ -300,6 +307,18 @@ def _block_range(rows: ColumnRows, start: int, stop: int) -> tuple[Any, Any] | N
     """Return the range of the present values of one block of a column with one value per row."""
     values = rows.values[start:stop]
     return range_of(values if rows.valid is None else values[rows.valid[start:stop]])
+
+
+def _text_ranges(rows: ColumnRows, bounds: list[int]) -> list[tuple[Any, Any] | None]:
+    """Return the range of the present texts that begin in each block (format.md 4.5)."""
+    lengths = np.zeros(0, np.int64) if rows.lengths is None else rows.lengths
+    ends = np.cumsum(lengths)
+    texts = np.stack([ends - lengths, ends], axis=1)
+    block = np.minimum(np.searchsorted(bounds[1:], texts[:, 0], side="right"), max(len(bounds) - 2, 0))
+    if rows.valid is not None:
+        texts, block = texts[rows.valid], block[rows.valid]
+    cuts = np.searchsorted(block, np.arange(len(bounds)))
+    return [range_of_texts(rows.values, texts[a:b]) for a, b in pairwise(cuts.tolist())]
 
 
 def _rows_content(rows: ColumnRows) -> bytes:

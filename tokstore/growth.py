@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tokstore.column_types import exact_type
 from tokstore.errors import ConflictError, CorruptError
 from tokstore.format import (
     MAX_PAGE_BYTES,
@@ -207,6 +208,8 @@ class Part:
         raw = fields(decode_metadata(unwrap(PART_MAGIC, data[:-8])), _PART_KINDS, (8,), "a part", "format.md 8.6")
         if len(raw[1]) != 16 or len(raw[7]) % 32:
             raise CorruptError("the nonce or an object of a part is cut", rule="format.md 8.6")
+        if raw[2] < 1:
+            raise CorruptError(f"a part was begun in version {raw[2]}", rule="format.md 8.6")
         schema = Schema.from_records(raw[6])
         page = Page.decode(raw[3], schema)
         plan = Plan.decode(raw[4], page.shards)
@@ -218,6 +221,8 @@ class Part:
         if any(name not in known for name in names):
             raise CorruptError("a part brings an object that none of its files names", rule="format.md 8.6")
         column = None if 8 not in raw else _column_of_part(raw[8], schema, page)
+        if column is None and (page.id_first != np.cumsum(page.id_samples) - page.id_samples).any():
+            raise CorruptError("the sample ids of a part do not count from 0", rule="format.md 8.6")
         return cls(raw[1], raw[2], NewShards(page, plan, schema, {name: known[name] for name in names}), column)
 
 
@@ -226,6 +231,9 @@ def _column_of_part(record: Any, schema: Schema, page: Page) -> Column:
     (column,) = Schema.from_records([record]).columns
     if len(schema) != 1 or schema.columns[0].column_id or column.column_id:
         raise CorruptError("a part of a column has other columns, or one with an id", rule="format.md 8.6")
+    held = schema.columns[0].type
+    if held not in (column.type, exact_type(column.type)):
+        raise CorruptError(f"a part for a column {column.type!r} holds values of {held!r}", rule="format.md 8.6")
     order = np.argsort(page.id_first, kind="stable")
     if (page.id_first[order][1:] < (page.id_first + page.id_samples)[order][:-1]).any():
         raise CorruptError("a part of a column has two values of one sample", rule="format.md 8.6")
@@ -239,8 +247,7 @@ def _counts(t: ColumnTotals) -> dict[int, int]:
 
 def _said(given: object) -> dict[int, int]:
     """Return the numbers of totals in a part."""
-    t = fields(given, {1: int, 2: int, 3: bytes, 4: int, 5: int}, (3,), "the totals of a column", "format.md 8.6")
-    return {key: t[key] for key in (1, 2, 4, 5)}
+    return dict(fields(given, {1: int, 2: int, 4: int, 5: int}, (), "the totals of a column", "format.md 8.6"))
 
 
 def join_new(each: Sequence[NewShards]) -> NewShards:

@@ -11,7 +11,7 @@ import numpy as np
 from tokstore.column_types import Category, ColumnType, UnknownType
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints, PackedReader, encode_packed
-from tokstore.ranges import decode_ranges, encode_ranges
+from tokstore.ranges import decode_ranges, encode_ranges_of
 from tokstore.wire import fields
 
 __all__ = [
@@ -105,7 +105,7 @@ def encode_placement(p: Placement, kind: ColumnType | None) -> dict[int, object]
         4: encode_packed(p.stored_bytes),
     }
     if p.ranges is not None and _has_ranges(kind):
-        made[5] = encode_ranges(p.ranges, kind.dtype)  # type: ignore[union-attr]
+        made[5] = encode_ranges_of(kind, p.ranges)  # type: ignore[arg-type]
     if p.missing is not None:
         made[6] = encode_packed(p.missing)
     if p.nans is not None:
@@ -209,8 +209,13 @@ def join_placements(
 
     ranges = None
     # No range means no value: a side that has values and does not say their ranges leaves none for the page.
+    # An empty text is a value of no bytes.
+    ragged = kind is not None and not isinstance(kind, UnknownType) and kind.ragged
     sides = [
-        one.ranges if one.ranges is not None or one.values.any() else (None,) * len(one.where) for one in (left, right)
+        one.ranges
+        if one.ranges is not None or (one.where != ABSENT if ragged else one.values).any()
+        else (None,) * len(one.where)
+        for one in (left, right)
     ]
     if sides[0] is not None and sides[1] is not None and _has_ranges(kind):
         ranges = sides[0] + sides[1]

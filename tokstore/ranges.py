@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from tokstore.column_types import BFLOAT16, DTYPES, ColumnType, Text
 from tokstore.errors import CorruptError
-from tokstore.packed import PackedReader
+from tokstore.packed import PackedReader, encode_packed
 
 __all__ = [
     "decode_ranges",
     "encode_ranges",
+    "encode_ranges_of",
     "find_nans",
     "pack_bits",
     "range_dtype",
     "range_of",
+    "range_of_texts",
     "unpack_bits",
 ]
 
@@ -46,6 +48,40 @@ def range_of(values: NDArray[Any]) -> tuple[Any, Any] | None:
     return low, high
 
 
+def range_of_texts(values: NDArray[np.uint8], starts: NDArray[np.int64]) -> tuple[bytes, bytes] | None:
+    """Return the range of present texts (format.md 4.5): at most 32 bytes, of which the last were rounded outwards.
+
+    Args:
+        values: Bytes that the texts lie in.
+        starts: First byte of each and the one after its last, in pairs: ``[[0, 3], [5, 5]]``.
+    """
+    if not len(starts):
+        return None
+    first, size = starts[:, 0], np.minimum(starts[:, 1] - starts[:, 0], _TEXT_RANGE_BYTES + 1)
+    low, high = (_outermost(values, first, size, side) for side in (min, max))
+    if len(high) > _TEXT_RANGE_BYTES:
+        high = high[:_TEXT_RANGE_BYTES].rstrip(b"\xff")
+        if not high:
+            return None
+        high = high[:-1] + bytes([high[-1] + 1])
+    return low[:_TEXT_RANGE_BYTES], high
+
+
+def _outermost(values: NDArray[np.uint8], first: NDArray[np.int64], size: NDArray[np.int64], side: Any) -> bytes:
+    """Return the smallest or largest of texts that are cut, byte by byte, and few texts are left after some."""
+    found = bytearray()
+    rows = np.arange(len(first))
+    while True:
+        ended = size[rows] == len(found)
+        if ended.all() or (side is min and ended.any()):
+            return bytes(found)
+        rows = rows[~ended]
+        here = values[first[rows] + len(found)]
+        wanted = here.min() if side is min else here.max()
+        found.append(int(wanted))
+        rows = rows[here == wanted]
+
+
 def range_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype in which ranges of a value dtype are stored (registry.md 3)."""
     if dtype.kind == "f":
@@ -60,6 +96,18 @@ def encode_ranges(ranges: Sequence[tuple[Any, Any] | None], dtype: np.dtype[Any]
     low = np.array([0 if r is None else r[0] for r in ranges], wide)
     high = np.array([0 if r is None else r[1] for r in ranges], wide)
     return present + low.tobytes() + high.tobytes()
+
+
+def encode_ranges_of(kind: ColumnType, ranges: Sequence[tuple[Any, Any] | None]) -> bytes:
+    """Encode ranges of a column of a type over groups (format.md 4.5)."""
+    return _encode_texts(ranges) if isinstance(kind, Text) else encode_ranges(ranges, kind.dtype)
+
+
+def _encode_texts(ranges: Sequence[tuple[bytes, bytes] | None]) -> bytes:
+    """Encode ranges of texts over groups (format.md 4.5)."""
+    sides = [[b"" if r is None else r[side] for r in ranges] for side in (0, 1)]
+    lengths = [encode_packed(np.array([len(one) for one in side], np.int64)) for side in sides]
+    return pack_bits(np.array([r is not None for r in ranges], bool)) + b"".join(lengths + sides[0] + sides[1])
 
 
 def decode_ranges(

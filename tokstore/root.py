@@ -41,7 +41,7 @@ from tokstore.format import (
     verify_checksum,
 )
 from tokstore.packed import PackedReader
-from tokstore.ranges import decode_ranges, encode_ranges
+from tokstore.ranges import decode_ranges, encode_ranges_of
 from tokstore.schema import Schema
 from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
@@ -181,7 +181,7 @@ class Root:
             made: dict[int, object] = {1: t.values, 2: t.stored_bytes, 4: t.missing, 5: t.nans}
             kind = kinds[one]
             if t.ranged and not isinstance(kind, UnknownType) and kind.ranged:
-                made[3] = encode_ranges([t.span], kind.dtype)
+                made[3] = encode_ranges_of(kind, [t.span])
             columns[one] = made
         t9 = self.totals
         body: dict[int, object] = {

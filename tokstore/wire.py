@@ -182,8 +182,9 @@ def zstd_content_bytes(frame: bytes | memoryview) -> int:
     # The two low bits say how many bytes a dictionary id takes, which may itself be zero.
     if frame[4] & 3 or parameters.has_checksum or parameters.content_size in _NO_SIZE:
         raise CorruptError("a zstd frame has a dictionary id, a checksum, or no content size", rule="format.md 2.5")
-    if not frame[4] & 0x20:
-        raise CorruptError("a zstd frame is not single-segment", rule="format.md 2.5")
+    if frame[4] & 0x38 != 0x20:
+        what = "is not single-segment" if not frame[4] & 0x20 else "has its unused or reserved bit set"
+        raise CorruptError(f"a zstd frame {what}", rule="format.md 2.5")
     return int(parameters.content_size)
 
 

@@ -17,7 +17,7 @@ from tokstore.column_types.contract import (
 from tokstore.column_types.numbers import Label, Score, SoftLabel
 from tokstore.column_types.texts import Bytes, Category, Text
 from tokstore.column_types.tokens import Tokens
-from tokstore.column_types.vectors import EXACT, INT8, PCA, Vector
+from tokstore.column_types.vectors import EXACT, INT8, PCA, Vector, exact_type
 
 __all__ = [
     "BFLOAT16",
@@ -42,6 +42,7 @@ __all__ = [
     "Tokens",
     "UnknownType",
     "Vector",
+    "exact_type",
     "expect",
     "is_integer",
 ]

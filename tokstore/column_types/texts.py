@@ -32,6 +32,10 @@ class Text(ColumnType):
     def dtype(self) -> np.dtype[Any]:
         return DTYPES[1]
 
+    @property
+    def ranged(self) -> bool:
+        return True
+
     def __repr__(self) -> str:
         return call_text("Text", "", {"optional": self.optional or None})
 

@@ -21,7 +21,7 @@ from tokstore.column_types.contract import (
 )
 from tokstore.column_types.numbers import positive
 
-__all__ = ["EXACT", "INT8", "PCA", "Vector"]
+__all__ = ["EXACT", "INT8", "PCA", "Vector", "exact_type"]
 
 EXACT, INT8, PCA = 0, 1, 2
 _METHODS = {None: EXACT, "int8": INT8, "pca": PCA}
@@ -163,3 +163,11 @@ class Vector(ColumnType):
             "optional": self.optional or None,
         }
         return call_text("Vector", str(self.dim), options)
+
+
+def exact_type(kind: ColumnType) -> ColumnType:
+    """Return the type in which values wait for a commit: it is there that they are rounded, once and for all
+    (format.md 8.6)."""
+    if isinstance(kind, Vector) and kind.method != EXACT:
+        return Vector(kind.dim, groups=kind.ends, optional=kind.optional)
+    return kind

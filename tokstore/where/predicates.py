@@ -204,7 +204,20 @@ class TextTest:
         raise TypeError("texts are tested as bytes")
 
     def bounds(self, low: NDArray[Any], high: NDArray[Any]) -> tuple[Bools, Bools]:
-        raise TypeError("no ranges of texts are kept")
+        found = [(True, False) if a is None else self._bounds(a, b) for a, b in zip(low, high, strict=True)]
+        may, sure = np.array(found, bool).reshape(-1, 2).T
+        return may, sure
+
+    def _bounds(self, low: bytes, high: bytes) -> tuple[bool, bool]:
+        """Return whether texts between two bounds, which may themselves be none of them, may and surely do pass."""
+        within = any(low <= value <= high for value in self.values)
+        alone = low == high and low in self.values
+        if self.op in ("==", "!="):
+            return (within, alone) if self.op == "==" else (not alone, not within)
+        compare, some = OPERATORS[self.op], low if self.op in ("<", "<=") else high
+        last = high if self.op in ("<", "<=") else low
+        passed = [(bool(compare(some, value)), bool(compare(last, value))) for value in self.values]
+        return any(may for may, _ in passed), any(sure for _, sure in passed)
 
 
 def _equal(read: NDArray[np.uint8], starts: Ints, lengths: Ints, value: bytes) -> Bools:

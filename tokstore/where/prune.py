@@ -17,11 +17,20 @@ from tokstore.block import BlockTable
 from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import has_nan
-from tokstore.where.fields import LENGTH, PRESENCE, Field
+from tokstore.where.fields import LENGTH, PRESENCE, TEXT, Field
 from tokstore.where.nodes import And, Constant, IsMissing, Node, Not, Or, Pair, Tested
 from tokstore.where.predicates import TextTest
 
-__all__ = ["Bounds", "Stats", "bounds_of", "simplified", "stats_of_blocks", "stats_of_ids", "stats_of_shards"]
+__all__ = [
+    "Bounds",
+    "Stats",
+    "bounds_of",
+    "simplified",
+    "stats_of_blocks",
+    "stats_of_ids",
+    "stats_of_shards",
+    "stats_of_texts",
+]
 
 Bools = NDArray[np.bool_]
 
@@ -80,6 +89,9 @@ def stats_of_shards(page: Page, field: Field) -> Stats:
         return Stats(samples > 0, nothing, nothing, nothing)
     missing = np.zeros(page.shards, np.int64) if placement.missing is None else placement.missing
     present = samples > missing
+    if field.kind == TEXT and placement.ranges is not None:
+        low, high = (_bounds_of_texts([one and one[side] for one in placement.ranges]) for side in (0, 1))
+        return Stats(missing > 0, present, nothing, present, low, high)
     if field.kind in (LENGTH, PRESENCE) or field.column.type.ragged:
         return Stats(missing > 0, present, nothing, present)
     counted = placement.nans is not None
@@ -116,6 +128,32 @@ def stats_of_blocks(table: BlockTable, rows: Ints, field: Field) -> Stats:
     has, low, high = table.ranges
     low, high = (side.astype(_wide(field)) for side in (low, high))
     return Stats(made.missing, made.present, made.nan, made.number & has, low, high)
+
+
+def stats_of_texts(page: Stats, table: BlockTable, first: Ints, last: Ints) -> Stats:
+    """Return what a table of texts says of runs of rows that begin in its blocks `first` to `last`.
+
+    Args:
+        page: What is known of these runs from elsewhere.
+        table: The table.
+        first, last: Per run.
+    """
+    if table.ranges is None:
+        return page
+    has, low, high = (side.tolist() for side in table.ranges)
+    found = [
+        (None, None) if not all(has[a : b + 1]) else (min(low[a : b + 1]), max(high[a : b + 1]))
+        for a, b in zip(first.tolist(), last.tolist(), strict=True)
+    ]
+    smallest, largest = (_bounds_of_texts([one[side] for one in found]) for side in (0, 1))
+    return Stats(page.missing, page.present, page.nan, page.number, smallest, largest)
+
+
+def _bounds_of_texts(each: Sequence[bytes | None]) -> NDArray[Any]:
+    """Return bounds as an array of objects, `None` where a group has none: it may hold anything then."""
+    made = np.empty(len(each), object)
+    made[:] = each
+    return made
 
 
 def _wide(field: Field) -> type:

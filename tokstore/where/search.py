@@ -18,7 +18,7 @@ from tokstore.selection import Selection, runs_of
 from tokstore.version import Version
 from tokstore.where.bind import cost
 from tokstore.where.evaluate import evaluate
-from tokstore.where.fields import NUMBERS, Field
+from tokstore.where.fields import NUMBERS, TEXT, Field
 from tokstore.where.nodes import And, IsMissing, Node, Not, Or, Pair, Tested
 from tokstore.where.prune import bounds_of, simplified, stats_of_shards
 from tokstore.where.stretch import ShardPlaces, Stretch
@@ -75,6 +75,7 @@ class _Search:
         columns = {field.column.column_id: field.column for field in fields if field.column is not None}
         self._columns = list(columns.values())
         self._numbers = _number_columns(node)
+        self._texts = [field.column for field in fields if field.kind == TEXT and field.column is not None]
         self._most_rows = _TEXT_ROWS if cost(node) > 1 else _STRETCH_ROWS
 
     def page(self, number: int) -> list[Selection]:
@@ -100,7 +101,7 @@ class _Search:
     def _split(self, number: int, shard: int) -> tuple[Selection, list[Stretch]]:
         """Return the rows of a shard that are sure, and stretches of those that have to be decided."""
         at = ShardPlaces.of(self._version, number, shard, self._columns)
-        edges = at.edges(self._numbers, self._most_rows)
+        edges = at.edges(self._numbers, self._most_rows, self._texts)
         groups = len(edges) - 1
         stats = partial(at.stats, edges)
         bounds = bounds_of(self._node, stats, groups)

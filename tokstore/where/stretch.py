@@ -18,7 +18,7 @@ from tokstore.storage import Range
 from tokstore.version import ColumnPlace, ShardRows, Version
 from tokstore.where.fields import CATEGORY, ID, LENGTH, NUMBERS, TEXT, Field
 from tokstore.where.nodes import Node
-from tokstore.where.prune import Stats, stats_of_blocks, stats_of_ids, stats_of_shards
+from tokstore.where.prune import Stats, stats_of_blocks, stats_of_ids, stats_of_shards, stats_of_texts
 
 __all__ = ["ShardPlaces", "Stretch"]
 
@@ -42,12 +42,13 @@ class ShardPlaces:
         samples = int(version.pages([page])[0].samples[shard])
         return cls(version, page, shard, samples, places)
 
-    def edges(self, numbers: Sequence[Column], most: int) -> Ints:
+    def edges(self, numbers: Sequence[Column], most: int, texts: Sequence[Column] = ()) -> Ints:
         """Return rows at which blocks of columns begin, and at which stretches may begin and end.
 
         Args:
             numbers: Columns with one number per row.
             most: Rows between two edges, where there are no blocks that say better.
+            texts: Columns of texts, of which blocks begin with the first text in them.
         """
         parts = [np.zeros(1, np.int64), np.full(1, self.samples)]
         for column in numbers:
@@ -55,7 +56,8 @@ class ShardPlaces:
             if place.file is not None:
                 starts = place.file.table(column.column_id, column.type).value_starts - place.first_row
                 parts.append(starts[(starts > 0) & (starts < self.samples)])
-        if len(parts) == 2:
+        if len(parts) == 2:  # blocks of numbers hold more rows, and are best read once
+            parts += [np.flatnonzero(np.diff(self.text_blocks(column))) + 1 for column in texts]
             parts.append(np.arange(0, self.samples, most))
         return np.unique(np.concatenate(parts))
 
@@ -74,7 +76,25 @@ class ShardPlaces:
                 blocks = np.searchsorted(table.value_starts, edges[:-1] + place.first_row, side="right") - 1
                 found = stats_of_blocks(table, table.values, field).take(blocks)
                 return replace(found, names=self.names(field)) if field.kind == CATEGORY else found
-        return stats_of_shards(page, field).take(np.full(groups, self.shard))
+        known = stats_of_shards(page, field).take(np.full(groups, self.shard))
+        if field.kind == TEXT and field.column is not None:
+            begin = self.text_blocks(field.column)
+            if len(begin):
+                place = self.places[field.column.column_id]
+                table = place.file.table(field.column.column_id, field.column.type)  # type: ignore[union-attr]
+                return stats_of_texts(known, table, begin[edges[:-1]], begin[edges[1:] - 1])
+        return known
+
+    def text_blocks(self, column: Column) -> Ints:
+        """Return the block of its file in which each row of a text column begins (format.md 4.5); empty if none."""
+        place = self.places[column.column_id]
+        starts = None if place.file is None else place.file.rows(column.column_id).starts
+        if place.file is None or starts is None:
+            return np.zeros(0, np.int64)
+        ends = place.file.table(column.column_id, column.type).value_starts[1:]
+        rows = starts[place.first_row : place.first_row + self.samples]
+        blocks: Ints = np.minimum(np.searchsorted(ends, rows, side="right"), len(ends) - 1)
+        return blocks if len(ends) else np.zeros(0, np.int64)
 
     def names(self, field: Field) -> Sequence[str]:
         """Return the list of categories of the shard's file."""

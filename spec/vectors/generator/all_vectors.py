@@ -17,6 +17,8 @@ from . import (
     good_stores,
     good_tokens,
     good_types,
+    part_vectors,
+    view_vectors,
 )
 from .vector import Vector
 
@@ -28,6 +30,8 @@ def vectors() -> Iterator[Vector]:
     yield from good_types.vectors()
     yield from code_vectors.good_vectors()
     yield from good_stores.vectors()
+    yield from part_vectors.good_vectors()
+    yield from view_vectors.good_vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
     yield from bad_types.vectors()
@@ -36,3 +40,5 @@ def vectors() -> Iterator[Vector]:
     yield from bad_metadata.vectors()
     yield from bad_stores.vectors()
     yield from bad_pages.vectors()
+    yield from part_vectors.bad_vectors()
+    yield from view_vectors.bad_vectors()

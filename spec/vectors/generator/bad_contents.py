@@ -49,6 +49,7 @@ def _frames() -> Iterator[Vector]:
     yield frame("dictionary_id", "a dictionary id", header(10, 1, b"\x05") + raw(CODED))
     yield frame("checksum", "a content checksum", header(10, 4) + raw(CODED) + u32(0x3A1F7C61))
     yield frame("reserved_bit", "a reserved bit of the frame header", header(10, 8) + raw(CODED))
+    yield frame("unused_bit", "the unused bit of the frame header", header(10, 16) + raw(CODED))
     yield frame("trailing", "a byte after the frame", good + b"\0")
     yield frame("two", "two frames", header(4) + raw(CODED[:4]) + header(6) + raw(CODED[4:]))
     yield frame("skippable", "a skippable frame before it", bytes.fromhex("502a4d18") + u32(1) + b"x" + good)

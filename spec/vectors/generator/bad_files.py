@@ -238,6 +238,14 @@ def _tables() -> Iterator[Vector]:
     )
     yield table("range_absent", "4.5", "bytes of a range without its bit", "ranges:0", set_at(0, b"\0"), some)
     yield table("range_bits", "4.5", "a presence bit past the last block", "ranges:0", set_at(0, b"\3"), some)
+    cut_text = text(0, "body", ["c" * 40], ranges=True)  # presence, two packed lengths of 10 bytes, 32 bytes twice
+    for name, comment, at, new in (
+        ("minimum", "a text minimum above the text", 21, b"d"),
+        ("maximum", "a cut text maximum that was not raised", 84, b"c"),
+        ("long", "a text minimum of 33 bytes", 3, b"\x21"),
+        ("absent", "bytes of a text range without its bit", 0, b"\0"),
+    ):
+        yield table(f"range_text_{name}", "4.5", comment, "ranges:0", set_at(at, new), cut_text)
     long = tokens(0, "tokens", 10, [[1] * (2**20 + 1)])
     long.blocks = [Block(2**20 + 1, 16, long_repeat(0, 2**21 + 2))]
     long.samples = [[0] * (2**20 + 1)]

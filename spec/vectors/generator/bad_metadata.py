@@ -74,7 +74,9 @@ def _records() -> Iterator[Vector]:
     yield record("name_empty", "6.1", "an empty name", {2: ""})
     yield record("name_long", "6.1", "a name of 129 characters", {2: "x" * 129})
     yield record("name_newline", "6.1", "a name that ends in a newline", {2: "tokens\n"})
-    yield record("unknown_key", "2.4", "an unknown key below 128", {7: 0})
+    yield record("unknown_key", "2.4", "an unknown key below 128", {9: 0})
+    yield record("primary_false", "6.1", "key 7 is there and not true", {7: False})
+    yield record("primary_kind", "2.4", "key 7 is an integer", {7: 1})
     yield record("optional_kind", "2.4", "optional is an integer", {5: 1})
     yield record("vocabulary_0", "registry.md 1", "a vocabulary of 0", {4: {1: 0}})
     yield record("vocabulary_limit", "registry.md 1", "a vocabulary of 2^32 + 1", {4: {1: 2**32 + 1}})
@@ -83,6 +85,8 @@ def _records() -> Iterator[Vector]:
     yield record("parameter_missing", "registry.md 1", "no vocab_size", {4: {}})
     twins = [tokens(0, "tokens", 10, [[1]]), tokens(1, "tokens", 10, [[1]])]
     yield bad("record_name_twice", "corrupt", "6.1", "two columns have one name", write_file(twins))
+    both = [tokens(0, "a", 10, [[1]], primary=True), tokens(1, "b", 10, [[1]], primary=True)]
+    yield bad("record_primary_twice", "corrupt", "6.1", "two columns are the primary one", write_file(both))
     yield bad(
         "score_dtype", "corrupt", "registry.md 1", "a score of i64", write_file([numbers(0, "score", 4, {1: 8}, [1])])
     )

@@ -65,11 +65,12 @@ class Column:
     shape: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
+    primary: bool = False
 
     def record(self) -> dict[int, Any]:
         """Give the column record (6.1)."""
         m: dict[int, Any] = {1: self.id, 2: self.name, 3: self.type, 4: self.parameters, 5: self.optional}
-        return m | ({6: self.level} if self.level else {})
+        return m | ({6: self.level} if self.level else {}) | ({7: True} if self.primary else {})
 
     @property
     def has_validity(self) -> bool:

@@ -85,6 +85,17 @@ def of_store(version: Version, *, refused: Sequence[str] = (), tags: dict[str, i
     }
 
 
+def of_part(version: Version, column: Column | None) -> dict[str, Any]:
+    """Describe a staged part (8.6) that holds the page of a version, and the column that it is for."""
+    whole = of_store(version)
+    kept = {key: whole[key] for key in ("columns", "refused", "samples", "spans")}
+    return kept | {
+        "begun": str(version.number - 1),
+        "column": None if column is None else _column(column),
+        "nonce": bytes(range(0x40, 0x50)).hex(),
+    }
+
+
 def _column(column: Column) -> dict[str, Any]:
     parameters = {k: v for k, v in column.parameters.items() if k < 128 or column.type > 11}
     return {

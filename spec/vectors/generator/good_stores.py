@@ -9,7 +9,7 @@ from .columns import RANKS, ZSTD, Block, Column, Table, float_bits, label, score
 from .datafile_writer import Stored, Written, write_file
 from .expected import of_store
 from .primitives import flip
-from .store_writer import Files, Page, Shard, Version, json_file, write_part, write_store
+from .store_writer import Files, Page, Shard, Version, json_file, write_store
 from .vector import Vector, good
 
 TOKENIZER = Stored(1, b'{"model": "none"}', embedded=False)
@@ -81,12 +81,12 @@ def _versions() -> Iterator[Vector]:
         "data/.ab.tmp": b"half",
         "manifests/.x.tmp": b"h",
         "views/mine/view": b"later",
-        "parts/00001.tsp": write_part(both[1]),
+        "parts/of mine.tsp": b"no part: the name has a space",
     }
     yield good(
         "store_strangers",
         "3",
-        "files of somebody else, a part, half a write; spaces and unknown members in JSON",
+        "files of somebody else, half a write; spaces and unknown members in JSON",
         write_store(both, more=strangers),
         of_store(both[1]),
     )
@@ -162,6 +162,12 @@ def _columns() -> Iterator[Vector]:
     yield _one(
         "store_added_column", "8.3", "one file holds a column of two shards; absent, constant, and in no page", version
     )
+    marked = score(0, "quality", [1.0, 2.0], ranges=True, primary=True)
+    captions = text(1, "caption", ["a", "bcd"], ranges=True)
+    joined = [shard(file_of(29, [marked]), 0)]
+    joined[0].place[1] = (file_of(30, [captions]), 0)
+    version = Version(1, [marked, captions], [Page(joined)], 2, "add_column")
+    yield _one("store_primary", "6.2", "a marked column stays the primary one beside a ragged one", version)
     full = [tokens(0, "tokens", 100, [[1], [2]]), score(1, "old", [1.0, 2.0]), text(2, "body", ["a", "b"], ranges=True)]
     file = file_of(25, full)
     renamed = text(2, "content", [], ranges=True)

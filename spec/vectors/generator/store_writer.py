@@ -95,9 +95,8 @@ def wrap(magic: bytes, content: bytes, zstd: bool = False, edits: Edits | None =
 
 def primary(schema: Sequence[Column]) -> Column | None:
     """Find the primary column (6.2)."""
-    return next(
-        (c for c in schema if c.type == 1), next((c for c in schema if c.ragged), schema[0] if schema else None)
-    )
+    kinds = ([c for c in schema if c.primary], [c for c in schema if c.type == 1], [c for c in schema if c.ragged])
+    return next((found[0] for found in (*kinds, schema) if found), None)
 
 
 def spans(shard: Shard, column: Column) -> list[tuple[int, int, int, int]]:
@@ -108,7 +107,7 @@ def spans(shard: Shard, column: Column) -> list[tuple[int, int, int, int]]:
     if where is None or isinstance(where, int):
         return [(0, shard.samples, 0, 0)]
     blocks = in_file(where[0], column).blocks
-    values = sum(block.values for block in blocks)
+    values = sum(block.values for block in blocks) // (1 if column.ragged else column.width)
     if values >= 2**18:
         raise ValueError("more than one span is not written here")
     return [(len(blocks), shard.samples, values, 0)]
@@ -122,7 +121,7 @@ def counts(shard: Shard, column: Column) -> tuple[int, int, int, int]:
     nan = sum(column.is_nan(v) for s in rows for v in s or [])
     if where is None:
         return 0, 0, missing, nan
-    values = sum(len(s or []) for s in rows) if column.ragged else len(rows)
+    values = sum(len(s or []) for s in rows) if column.ragged else len(rows) * column.width
     if isinstance(where, int):
         return values, 0, missing, nan
     part = in_file(where[0], column)
@@ -261,7 +260,7 @@ def write_version(version: Version, files: Files) -> None:
         8: max([-1, *(c.id for c in version.schema)]) + 1,
         9: [*totals, sum(map(len, data_files.values())), sum(map(len, objects))],
         10: records,
-        11: {c.id: _column_totals(version, c) for c in version.schema},
+        11: {c.id: column_totals(version, c) for c in version.schema},
         16: [version.verb, version.added],
     }
     if version.number > 1:
@@ -322,7 +321,7 @@ def _page(page: Page, version: Version, column: Column | None, files: Files, tot
     return edited(page.edits, "record", record), raw + plan if page.inline else b""
 
 
-def _column_totals(version: Version, column: Column) -> dict[int, Any]:
+def column_totals(version: Version, column: Column) -> dict[int, Any]:
     """Write the totals of a column (8.1, key 11)."""
     shards = [shard for page in version.pages for shard in page.shards]
     found = [counts(shard, column) for shard in shards]
@@ -330,25 +329,6 @@ def _column_totals(version: Version, column: Column) -> dict[int, Any]:
     if column.ranges:
         m[3] = ranges(column, [[sample for shard in shards for sample in shard.rows(column)]])
     return m
-
-
-def write_part(version: Version) -> bytes:
-    """Write a staged part (8.6) with the one page of a version, begun when the version before it was the newest."""
-    (page,) = version.pages
-    column = primary(version.schema)
-    if column is None:
-        raise ValueError("a part needs a column")
-    content: dict[int, Any] = {
-        1: bytes(range(0x40, 0x50)),
-        2: version.number - 1,
-        3: wrap(b"TOKSPAGE", page_content(page, version.schema)),
-        4: wrap(b"TOKSPLAN", plan_content(page, column)),
-        5: {c.id: _column_totals(version, c) for c in version.schema},
-        6: [c.record() for c in version.schema],
-        7: b"",
-    }
-    raw = wrap(b"TOKSPART", metadata(content))
-    return raw + u64(checksum(raw))
 
 
 def write_store(versions: Sequence[Version], *, latest: int | None = None, more: Files | None = None) -> Files:

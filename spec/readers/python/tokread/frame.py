@@ -20,7 +20,7 @@ def header(data: bytes) -> tuple[int, int]:
     descriptor = data[4]
     require(descriptor & 0b11 == 0, "a zstd frame has a dictionary id", RULE)
     require(descriptor & 0b100 == 0, "a zstd frame has a content checksum", RULE)
-    require(descriptor & 0b11000 == 0, "a zstd frame has reserved bits", RULE)
+    require(descriptor & 0b11000 == 0, "the reserved or the unused bit of a zstd frame is set", RULE)
     require(descriptor & 0b100000 != 0, "a zstd frame is not a single segment", RULE)
     width = 1 << (descriptor >> 6)
     require(len(data) >= 5 + width, "a zstd frame ends in its header", RULE)

@@ -152,18 +152,32 @@ def _page_record(raw: bytes, inline: bytes) -> tuple[PageRecord, int]:
 
 
 def unwrap(data: bytes, magic: bytes, digest: bytes, stored_bytes: int) -> bytes:
-    """Read the content of a page, plan or deletions (8.3)."""
+    """Read the content of a page, plan or deletions whose digest is known (8.3)."""
     rule, what = "format.md 8.3", magic.decode()
     fail_short(data, stored_bytes, what, rule)
     require(len(data) == stored_bytes, f"{what} has {len(data)} bytes, its record says {stored_bytes}", rule)
     check_digest(data, digest, what, rule)
+    return unwrap_bare(data, magic)
+
+
+def unwrap_bare(data: bytes, magic: bytes, most: int = 64 * 2**20) -> bytes:
+    """Read the content of wrapped bytes, at most so many (8.3, 8.6, 8.7)."""
+    rule, what = "format.md 8.3", magic.decode()
     require(len(data) >= 24 and data[:8] == magic, f"this is no {what}", rule)
     check_version(u16(data, 8), rule)
     require(data[12] <= 1, f"{what} has encoding {data[12]}", rule)
     check_zero(data[13:16], what, rule, 13)
     size = u64(data, 16)
-    require(size <= 64 * 2**20, f"{what} is larger than 64 MiB", "format.md 11")
+    require(size <= most, f"{what} has {size} bytes of content, at most {most} are allowed", "format.md 11")
     return content(data[24:], data[12] == 1, size, what)
+
+
+def unwrap_sealed(data: bytes, magic: bytes, rule: str, most: int = 64 * 2**20) -> bytes:
+    """Read the content of wrapped bytes that end in their own checksum (8.6, 8.7)."""
+    what = magic.decode()
+    fail_short(data, 32, what, rule)
+    check_sum(data[:-8], 0, u64(data, len(data) - 8), what, rule, len(data) - 8)
+    return unwrap_bare(data[:-8], magic, most)
 
 
 @dataclass(frozen=True)
@@ -208,12 +222,12 @@ PAGE: dict[int, type] = {
 }  # fmt: skip
 
 
-def parse_page(data: bytes, shards: int) -> Page:
-    """Read the content of a page that has so many shards."""
+def parse_page(data: bytes, shards: int | None = None) -> Page:
+    """Read the content of a page; `shards` is the number that its record says, if it has one."""
     rule = "format.md 8.3"
     m = fields(parse(data), PAGE, (), "a page", rule)
     f, n = m[1], m[10]
-    require(n == shards, f"a page has {n} shards, its record says {shards}", rule)
+    require(shards in (None, n), f"a page has {n} shards, its record says {shards}", rule)
     samples = packed_exactly(m[11], n)
     runs = packed_exactly(m[12], n)
     firsts, counts = packed_exactly(m[13], sum(runs)), packed_exactly(m[14], sum(runs), 1)
@@ -274,13 +288,13 @@ class Plan:
     lead: list[int]
 
 
-def parse_plan(data: bytes, shards: int, spans: int) -> Plan:
-    """Read the content of a plan."""
+def parse_plan(data: bytes, shards: int, spans: int | None = None) -> Plan:
+    """Read the content of a plan; `spans` is the number that its page record says, if it has one."""
     rule = "format.md 8.4"
     m = fields(parse(data), {1: int, 2: bytes, 3: bytes, 4: bytes, 5: bytes, 6: bytes}, (), "a plan", rule)
     per_shard = packed_exactly(m[2], shards)
-    require(sum(per_shard) == spans, f"a plan has {sum(per_shard)} spans, its record says {spans}", rule)
-    blocks, samples, values, lead = (packed_exactly(m[key], spans) for key in (3, 4, 5, 6))
+    require(spans in (None, sum(per_shard)), f"a plan has {sum(per_shard)} spans, its record says {spans}", rule)
+    blocks, samples, values, lead = (packed_exactly(m[key], sum(per_shard)) for key in (3, 4, 5, 6))
     return Plan(m[1], per_shard, blocks, samples, values, lead)
 
 

@@ -26,7 +26,8 @@ from .schema import FLOATS, WIDTH, Column, number_of, primary
 from .spans import spans_of
 
 if TYPE_CHECKING:
-    from .store import Contents, Folder
+    from .contents import Contents
+    from .store import Folder
 
 RULE = "format.md 8.3"
 
@@ -67,33 +68,51 @@ def read_page(store: Folder, record: PageRecord, root: Root, found: Contents) ->
         raw = _part(store, "deletions", None, b"TOKSDELS", record.deletion_digest, record.deletion_bytes)
         deletions = parse_deletions(raw, page.samples, record.spans)
     _check_record(record, page, deletions, root)
+    totals, deleted_values = read_shards(store, root.columns, page, plan, deletions, found)
+    first = primary(root.columns)
+    if first is not None:
+        unit = first.width if first.is_known and not first.is_ragged else 1  # values are rows here (7.3)
+        require(
+            totals[first.id].values == record.values * unit,
+            "the page record has another number of values",
+            "format.md 8.2",
+        )
+    return PageRead(record, page, totals, deleted_values)
+
+
+def read_shards(
+    store: Folder, columns: list[Column], page: Page, plan: Plan, deletions: Deletions | None, found: Contents
+) -> tuple[dict[int, ColumnTotals], int]:
+    """Read the shards of a page and add their samples to the contents.
+
+    Returns:
+        What every column adds up to, and the deleted values of the primary one.
+    """
     files = [
-        store.data_file(page.file_ids[i], root, page.digests[i], page.file_bytes[i]) for i in range(len(page.file_ids))
+        store.data_file(page.file_ids[i], columns, page.digests[i], page.file_bytes[i])
+        for i in range(len(page.file_ids))
     ]
     for i, file in enumerate(files):
         _check_file(page, i, file)
     totals: dict[int, ColumnTotals] = {}
     shards: dict[int, list[list[list[int] | None] | None]] = {}
-    for column in root.columns:
+    for column in columns:
         totals[column.id] = ColumnTotals()
         shards[column.id] = _column(column, page, files, totals[column.id], found)
-    first = primary(root.columns)
+    first = primary(columns)
     deleted_values = 0
     if first is not None:
-        require(
-            totals[first.id].values == record.values, "the page record has another number of values", "format.md 8.2"
-        )
         require(plan.primary == first.id, f"the plan is for column {plan.primary}", "format.md 8.4")
         deleted_values = _check_plan(first, page, files, plan, deletions, shards[first.id], found)
-    for s in range(record.shards):
+    for s in range(len(page.samples)):
         gone = deletions.deleted[s] if deletions else set()
         kept = [row for row in range(page.samples[s]) if row not in gone]
         found.sample_ids += [page.ids[s][row] for row in kept]
-        for column in root.columns:
+        for column in columns:
             part = shards[column.id][s]
             if part is not None:
                 found.rows[column.name] += [part[row] for row in kept]
-    return PageRead(record, page, totals, deleted_values)
+    return totals, deleted_values
 
 
 def _part(store: Folder, folder: str, inline: bytes | None, magic: bytes, digest: bytes, stored_bytes: int) -> bytes:
@@ -252,17 +271,22 @@ def _check_plan(
         found.spans.append(said)
         part_of = shards[s]
         if deletions is not None and part_of is not None:
-            deleted_values += _check_left(deletions, s, at, said, part_of)
+            deleted_values += _check_left(first, deletions, s, at, said, part_of)
         at += n
     return deleted_values
 
 
 def _check_left(
-    deletions: Deletions, s: int, at: int, spans: list[tuple[int, int, int, int]], part: list[list[int] | None]
+    first: Column,
+    deletions: Deletions,
+    s: int,
+    at: int,
+    spans: list[tuple[int, int, int, int]],
+    part: list[list[int] | None],
 ) -> int:
     """Check what deletions leave of every span of a shard; return the deleted values of the shard."""
     rule = "format.md 8.5"
-    lengths = [len(sample or []) for sample in part]
+    lengths = [len(sample or []) if first.is_ragged else 1 for sample in part]
     gone = deletions.deleted[s]
     total = sum(lengths[row] for row in gone)
     require(deletions.values[s] == total, "deletions count other values", rule)

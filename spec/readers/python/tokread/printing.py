@@ -7,10 +7,12 @@ import struct
 from typing import Any
 
 from .columnfile import Stored
+from .contents import Contents
 from .conventions import digest, integer_bytes
 from .parameters import BYTES, CATEGORY, SOFT_LABEL, TEXT, TOKENS
+from .parts import Part
 from .schema import FLOATS, SIGNED, WIDTH, Column
-from .store import Contents
+from .views import View
 
 LONGEST = 64
 
@@ -42,7 +44,35 @@ def describe(found: Contents) -> dict[str, Any]:
             "tags": {k: str(v) for k, v in found.tags.items()},
             "version": str(found.version),
         }
+    if found.parts:
+        result["parts"] = {name: _part(part) for name, part in found.parts.items()}
+    if found.views:
+        result["views"] = {name: _view(view, found) for name, view in found.views.items()}
     return result
+
+
+def _part(part: Part) -> dict[str, Any]:
+    """Describe a staged part."""
+    whole = describe(part.contents)
+    kept = {key: whole[key] for key in ("columns", "refused", "samples", "spans")}
+    column = None if part.column is None else _column(part.column)
+    return kept | {"begun": str(part.begun), "column": column, "nonce": part.nonce.hex()}
+
+
+def _view(view: View, found: Contents) -> dict[str, Any]:
+    """Describe a saved view as it is in the version that was read."""
+    chosen = view.chosen(found.sample_ids)
+    names = None if view.columns is None else [column.name for column in found.columns if column.id in view.columns]
+    return {
+        "columns": names,
+        "columns_left_out": str(0 if view.columns is None else len(view.columns) - len(names or [])),
+        "created": str(view.created),
+        "left_out": str(view.samples - len(chosen)),
+        "samples": [str(number) for number, _ in chosen],
+        "verbs": view.verbs,
+        "version": str(view.version),
+        "weights": None if view.weights is None else [str(weight) for _, weight in chosen],
+    }
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Column:
     parameters: dict[int, Any]
     optional: bool
     level: str | None
+    is_primary: bool = False
 
     @property
     def is_known(self) -> bool:
@@ -120,25 +121,27 @@ def parse_schema(records: Any, what: str) -> list[Column]:
     for before, after in pairwise(columns):
         require(before.id < after.id, f"{what}: column ids do not ascend", rule)
     require(len({column.name for column in columns}) == len(columns), f"{what}: two columns have one name", rule)
+    require(sum(column.is_primary for column in columns) <= 1, f"{what}: two columns are the primary one", rule)
     return columns
 
 
 def _column(record: Any) -> Column:
     rule = "format.md 6.1"
-    known: dict[int, type] = {1: int, 2: str, 3: int, 4: dict, 5: bool, 6: str}
-    m = fields(record, known, (6,), "a column record", rule)
+    known: dict[int, type] = {1: int, 2: str, 3: int, 4: dict, 5: bool, 6: str, 7: bool}
+    m = fields(record, known, (6, 7), "a column record", rule)
     require(m[1] <= 2**32 - 2, f"column id {m[1]} is too large", rule)
     require(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", m[2]) is not None, f"{m[2]!r} is no name of a column", rule)
     require(m[3] < 2**16, f"column type {m[3]} is too large", rule)
-    column = Column(m[1], m[2], m[3], check_parameters(m[3], m[4]), m[5], m.get(6))
-    return column
+    require(m.get(7, True), "key 7 of a column record is there and not true", rule)
+    return Column(m[1], m[2], m[3], check_parameters(m[3], m[4]), m[5], m.get(6), 7 in m)
 
 
 def primary(columns: list[Column]) -> Column | None:
     """Find the primary column (6.2); a column of an unknown type is ragged for nobody."""
+    marked = [column for column in columns if column.is_primary]
     tokens = [column for column in columns if column.type == TOKENS]
     ragged = [column for column in columns if column.is_known and column.is_ragged]
-    return next(iter(tokens or ragged or columns), None)
+    return next(iter(marked or tokens or ragged or columns), None)
 
 
 def number_of(bits: int, dtype: int) -> int | float:

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .columnfile import samples
+from .contents import Contents
 from .conventions import check_digest
 from .datafile import DataFile, read_data_file
 from .failure import ReadError, Within, require
 from .jsonfile import parse as parse_json
-from .manifest import Root, missing_file, parse_root
+from .manifest import missing_file, parse_root
 from .objects import ATTACHMENT, parse_object
 from .pages import read_page
+from .parts import Part, read_part
 from .schema import Column, primary
-from .spans import Span, spans_of
+from .spans import spans_of
 from .totals import check_totals
+from .views import View, parse_view
 
-
-@dataclass
-class Contents:
-    """Everything that a reader finds at a path.
-
-    `rows` holds the values of every sample: a list of unsigned integers or bit patterns, or None where it is missing.
-    Columns in `refused` have no values, and the reason stands there.
-    """
-
-    columns: list[Column]
-    sample_ids: list[int] = field(default_factory=list)
-    rows: dict[str, list[list[int] | None]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    attachments: dict[str, bytes] = field(default_factory=dict)
-    metadata: str | None = None
-    spans: list[list[Span]] = field(default_factory=list)
-    store_id: bytes | None = None
-    version: int | None = None
-    tags: dict[str, int] = field(default_factory=dict)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""The names of parts and views (format.md 3)."""
 
 
 def open_path(path: str | Path, version: int | None = None) -> Contents:
@@ -123,9 +108,10 @@ class Folder:
             found.attachments = self._attachments(body)
             found.tags = dict(body.get(14, {}).values())
             check_totals(root, pages, found, sum(self.file_bytes.values()), sum(self.object_bytes.values()))
+        found.parts, found.views = self._parts(), self._views(body[1])
         return found
 
-    def data_file(self, file_id: bytes, root: Root, digest: bytes, file_bytes: int) -> DataFile:
+    def data_file(self, file_id: bytes, columns: list[Column], digest: bytes, file_bytes: int) -> DataFile:
         """Read a data file once, and check it against its line in the page (4.2, 8.3)."""
         name = f"data/{file_id.hex()[:2]}/{file_id.hex()}.tok"
         with Within(name):
@@ -140,7 +126,7 @@ class Folder:
                     f"the file has {len(data)} bytes, its page says {file_bytes}",
                     "format.md 8.3",
                 )
-                self.files[file_id] = read_data_file(data, root.columns, self.object)
+                self.files[file_id] = read_data_file(data, columns, self.object)
                 check_digest(data, digest, "data file", "format.md 8.3")
                 self.file_bytes[file_id] = len(data)
             require(self.files[file_id].file_id == file_id, "the file has another file id", "format.md 4.2", 24)
@@ -174,6 +160,26 @@ class Folder:
         if newest == 0:
             raise missing_file("manifests/", "format.md 3")
         return newest
+
+    def _parts(self) -> dict[str, Part]:
+        """Read the parts that are staged (8.6)."""
+        found = {}
+        for path in sorted((self.folder / "parts").glob("*.tsp")):
+            name = path.name.removesuffix(".tsp")
+            if NAME.fullmatch(name):
+                with Within(f"parts/{path.name}"):
+                    found[name] = read_part(path.read_bytes(), Folder(self.folder))
+        return found
+
+    def _views(self, store_id: bytes) -> dict[str, View]:
+        """Read the saved views (8.7)."""
+        found = {}
+        for path in sorted((self.folder / "views").glob("*/view.tsw")):
+            name = path.parent.name
+            if NAME.fullmatch(name):
+                with Within(f"views/{name}/view.tsw"):
+                    found[name] = parse_view(path.read_bytes(), store_id)
+        return found
 
     def _attachments(self, body: dict[int, Any]) -> dict[str, bytes]:
         attachments = {}

@@ -9,11 +9,11 @@ from .columnfile import range_of
 from .failure import require
 from .manifest import Root
 from .metadata import fields
-from .pages import PageRead
+from .pages import ColumnTotals, PageRead
 from .schema import Column
 
 if TYPE_CHECKING:
-    from .store import Contents
+    from .contents import Contents
 
 RULE = "format.md 8.1"
 
@@ -26,15 +26,27 @@ def check_totals(root: Root, pages: list[PageRead], found: Contents, file_bytes:
     said = root.body[9]
     if not found.refused:
         require(said == expected, f"the totals are {said}, the parts add up to {expected}", RULE)
-    table = root.body[11]
-    require(sorted(table) == [column.id for column in root.columns], "totals per column and schema differ", RULE)
-    for column in root.columns:
-        _check_column(column, table[column.id], pages, column.name in found.refused)
+    check_columns(root.columns, root.body[11], [page.totals for page in pages], found, ranged=True)
 
 
-def _check_column(column: Column, value: Any, pages: list[PageRead], refused: bool) -> None:
-    m = fields(value, {1: int, 2: int, 3: bytes, 4: int, 5: int}, (3,), f"the totals of {column.name}", RULE)
-    mine = [page.totals[column.id] for page in pages]
+def check_columns(
+    columns: list[Column],
+    table: dict[int, Any],
+    pages: list[dict[int, ColumnTotals]],
+    found: Contents,
+    *,
+    ranged: bool,
+) -> None:
+    """Check totals per column; only those of a root may have ranges (8.6)."""
+    require(sorted(table) == [column.id for column in columns], "totals per column and schema differ", RULE)
+    for column in columns:
+        mine = [totals[column.id] for totals in pages]
+        _check_column(column, table[column.id], mine, column.name in found.refused, ranged)
+
+
+def _check_column(column: Column, value: Any, mine: list[ColumnTotals], refused: bool, ranged: bool) -> None:
+    known: dict[int, type] = {1: int, 2: int, 4: int, 5: int} | ({3: bytes} if ranged else {})
+    m = fields(value, known, (3,), f"the totals of {column.name}", RULE)
     said = (m[1], m[2], m[4], m[5])
     expected = tuple(sum(getattr(t, name) for t in mine) for name in ("values", "stored_bytes", "missing", "nan"))
     require(said == expected, f"the totals of {column.name} are {said}, the pages add up to {expected}", RULE)
