@@ -187,3 +187,54 @@ def test_batches_own_their_memory() -> None:
         got.append(tensor.clone())
         tensor.fill_(7)
     assert np.array_equal(torch.cat(got).numpy(), want)
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(short, mixed),
+    st.sampled_from(["fit", "whole", "single"]),
+    st.sampled_from(["split", "truncate", "drop"]),
+    st.integers(2, 90),
+    st.sampled_from([1, 4_000, 90_000, 1 << 26]),
+    st.integers(1, 5),
+    st.booleans(),
+    st.integers(0, 9),
+    st.sampled_from([None, 2]),
+)
+def test_packed_rows_have_the_order_of_the_page(
+    lengths: list[int],
+    packing: str,
+    overlong: str,
+    seq_len: int,
+    buffer: int,
+    lanes: int,
+    shuffle: bool,
+    seed: int,
+    eos_id: int | None,
+) -> None:
+    """Fit, whole and single rows, of pools, windows and in view order, whatever is done with long samples."""
+    if packing == "whole" and overlong == "split":
+        overlong = "truncate"
+    if sum(lengths) > 10_000:
+        seq_len *= 700
+    source = FakeSource(lengths)
+    given_lanes = {"lanes": lanes} if shuffle else {}
+    options: dict[str, Any] = {"buffer": buffer, "shuffle": shuffle, "seed": seed, **given_lanes}
+    rule = None if packing == "fit" else overlong
+    expected = [
+        expected_rows(source, seq_len, epoch, eos=eos_id, packing=packing, overlong=rule or "split", **options)
+        for epoch in range(2)
+    ]
+    arguments = {"packing": None if packing == "single" else packing, "overlong": rule, "eos_id": eos_id}
+    if not expected[0]:
+        with pytest.raises(ValueError, match="nothing to stream"):
+            stream(source, seq_len=seq_len, batch_size=3, epochs=2, **arguments, **options)
+        return
+    data = stream(source, seq_len=seq_len, batch_size=3, epochs=2, **arguments, **options)
+    got = ids_of(data)
+    wanted = [row for epoch in expected for row in epoch]
+    assert data.rows_per_epoch == len(expected[0]) == len(expected[1])
+    for row, want in zip(got, wanted, strict=False):
+        assert np.array_equal(row[: len(want.ids)], want.ids)
+        assert not np.any(row[len(want.ids) :] != data._pad)
+    assert not np.any(got[len(wanted) :] != data._pad)

@@ -168,7 +168,34 @@ def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
         lengths = np.concatenate([lengths[kept], borders - begins])
         row = np.concatenate([row[kept], by_gap[np.searchsorted(limits, begins, side="right")]])
     order = np.lexsort((starts, row))
-    return Parts(row[order], starts[order], lengths[order])
+    return _without_empty(Parts(row[order], starts[order], lengths[order]), rows)
+
+
+def _without_empty(parts: Parts, rows: int) -> Parts:
+    """Let every row without a value have half of the fullest one (order.md 6.4, step 4)."""
+    used = np.bincount(parts.row, parts.length, rows).astype(np.int64)
+    for empty in np.flatnonzero(used == 0).tolist():
+        row, start, length = parts
+        fullest = int(np.argmax(used))
+        share = int(used[fullest]) // 2
+        if not share:
+            break
+        own = np.flatnonzero(row == fullest)
+        # Values of the row before the end of each of its parts; those past `stays` move.
+        ends = np.cumsum(length[own])
+        stays = int(used[fullest]) - share
+        moved = np.minimum(length[own], np.maximum(ends - stays, 0))
+        cut = own[moved > 0]
+        moved = moved[moved > 0]
+        row = np.concatenate([row, np.full(len(cut), empty)])
+        start = np.concatenate([start, start[cut] + length[cut] - moved])
+        length = np.concatenate([length, moved])
+        length[cut] -= moved
+        order = np.lexsort((start, row))
+        order = order[length[order] > 0]
+        parts = Parts(row[order], start[order], length[order])
+        used[fullest], used[empty] = stays, share
+    return parts
 
 
 def whole_rows(lengths: I64, capacity: int) -> I64:

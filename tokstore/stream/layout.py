@@ -112,10 +112,14 @@ class ValueLayout:
         row, start, length = (np.concatenate(field) for field in zip(*parts, strict=True))
         order = np.argsort(start, kind="stable")
         placed = self._pieces(start[order], (start + length)[order], hold)
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
+        # A part is one piece, but in view order, where a sample may lie in several windows.
+        part = order[placed.pieces.row]
+        back = np.argsort(part, kind="stable")
+        part = part[back]
+        begins = np.ones(len(part), bool)
+        begins[1:] = part[1:] != part[:-1]
         pieces = placed.pieces.at(back)
-        return Placed(pieces._replace(row=row, begins=np.ones(len(row), bool)), placed.window[back], placed.windows)
+        return Placed(pieces._replace(row=row[part], begins=begins), placed.window[back], placed.windows)
 
     def _pack(self, group: int, hold: Hold) -> Parts:
         """Pack the parts of items in one group into its rows (order.md 6.4)."""
@@ -124,6 +128,9 @@ class ValueLayout:
         stop = min(start + plan.group_values, plan.values)
         placed = self._pieces(np.array([start]), np.array([stop]), hold)
         lengths = placed.pieces.length
+        if not plan.shuffle:  # items are whole samples there, wherever spans end
+            first = np.flatnonzero(placed.pieces.begins | (np.arange(len(lengths)) == 0))
+            lengths = np.add.reduceat(lengths, first)
         rows = min(plan.group_rows, -(-(stop - start) * plan.group_rows // plan.group_values))
         parts = fit_rows(start + np.cumsum(lengths) - lengths, lengths, plan.seq_len or 1, rows)
         if not plan.shuffle:

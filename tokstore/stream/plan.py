@@ -137,11 +137,10 @@ def make_plan(
     by_rows = packing in ("whole", "single")
     chosen = (lanes or lane_count(total)) if shuffle else 1
     pooled = shuffle and is_pool(total, samples, buffer)
-    if by_rows:
-        cuts = cuts.take(cuts.rest == 0)
     if shuffle and not pooled:
         cuts = _refined(source, cuts, span_target(total, chosen), inside=not by_rows)
     else:
+        cuts = cuts.take(cuts.rest == 0) if by_rows else cuts
         # A pool is decoded in long stretches, which threads do side by side without waiting for each other.
         cuts = thin_cuts(cuts, max(SPAN, min(total // 8, _POOL_STRETCH)) if pooled else SPAN)
     values = int(cuts.effective(bos is not None, eos is not None)[-1])
@@ -176,6 +175,6 @@ def _refined(source: Source, cuts: Cuts, target: int, *, inside: bool) -> Cuts:
     for span in oversized(cuts, target).tolist():
         start, stop = cut_at(cuts, span), cut_at(cuts, span + 1)
         units = units_between(start, stop, source.lengths(start.first, stop.first))
-        found = inner_cuts(start, stop, units, *split_units(units.values, target))
-        more.append(found if inside else found.take(found.rest == 0))
-    return thin_cuts(join_cuts(cuts, more) if more else cuts, target)
+        more.append(inner_cuts(start, stop, units, *split_units(units.values, target)))
+    cuts = join_cuts(cuts, more) if more else cuts
+    return thin_cuts(cuts if inside else cuts.take(cuts.rest == 0), target)

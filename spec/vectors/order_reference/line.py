@@ -136,15 +136,16 @@ def pieces(units: list[Unit], long: int) -> list[tuple[int, int]]:
     return found
 
 
-def plan(view: View, wanted: int, *, whole: bool = False) -> list[Place]:
-    """4.3; without the cuts inside of samples where rows are made of whole ones (6.5)"""
+def plan(view: View, wanted: int, *, whole: bool = False, split_long: bool = True) -> list[Place]:
+    """4.3; without the cuts inside of samples where rows are made of whole ones, and without step 1 where those are
+    not shuffled (6.5)"""
     places = stored_places(view)
     split: list[Place] = []
     for start, stop in pairwise(places):
         split.append(start)
         units = view.units(start, stop)
         values = size(units)
-        if values < 2 * wanted:
+        if values < 2 * wanted or not split_long:
             continue
         count = values // wanted
         begins = [

@@ -93,7 +93,19 @@ def fit_parts(items: list[Part], seq_len: int, r: int) -> list[list[Part]]:
             gap[row] -= n
             if not gap[row]:
                 gaps.pop(0)
-    return [sorted(row) for row in rows]
+    rows = [sorted(row) for row in rows]
+    while any(not row for row in rows) and any(sum(stop - start for start, stop in row) > 1 for row in rows):
+        lowest = next(number for number, row in enumerate(rows) if not row)
+        values = [sum(stop - start for start, stop in row) for row in rows]
+        fullest = max(range(r), key=lambda number: (values[number], -number))
+        stays, kept, moved = values[fullest] - values[fullest] // 2, [], []
+        for start, stop in rows[fullest]:
+            middle = min(stop, start + stays)
+            stays -= middle - start
+            kept += [(start, middle)] if middle > start else []
+            moved += [(middle, stop)] if stop > middle else []
+        rows[fullest], rows[lowest] = kept, moved
+    return rows
 
 
 def whole_rows(lengths: list[int], seq_len: int) -> list[list[int]]:

@@ -109,8 +109,10 @@ def fit_rows(made: Epoch, seq_len: int, g: int, options: Options) -> list[Row]:
 
 
 # 6.5: rows of whole samples
-def row_spans(view: View, lanes: int, buffer: int) -> list[tuple[Place, Place]]:
-    """The plan spans of whole samples; a pool is one, also in view order."""
+def row_spans(view: View, lanes: int, buffer: int, *, shuffle: bool = True) -> list[tuple[Place, Place]]:
+    """The plan spans of whole samples; a pool is one."""
+    if not shuffle:
+        return list(pairwise(plan(view, 1 << 18, whole=True, split_long=False)))
     if is_pool(view, buffer):
         return [((0, 0), (len(view.lengths), 0))]
     return list(pairwise(plan(view, target(sum(view.lengths), lanes), whole=True)))
@@ -146,8 +148,8 @@ def span_rows(view: View, span: tuple[Place, Place], k: int, seq_len: int, optio
 def sample_rows(view: View, seq_len: int, options: Options) -> tuple[list[Row], list[int]]:
     """The rows of the line, and B(l) for every lane and the end."""
     count = options.count(view)
-    spans = row_spans(view, count, options.buffer)
-    if is_pool(view, options.buffer):
+    spans = row_spans(view, count, options.buffer, shuffle=options.shuffle)
+    if options.shuffle and is_pool(view, options.buffer):
         rows = span_rows(view, spans[0], 0, seq_len, options)
         line = [rows[i] for i in options.order(len(rows), 3)]
         return line, [lane * len(line) // count for lane in range(count + 1)]
