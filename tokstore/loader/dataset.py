@@ -79,6 +79,8 @@ class StreamingDataset(IterableDataset[Any]):
             ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
             ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
             ``valid`` per row. What is not asked for costs nothing.
+        flat: Lay the samples of a batch end to end in tensors of one dimension instead of padding them, for
+            ``packing=None`` without `seq_len`; ``seq_lengths`` or ``cu_seqlens`` tell them apart.
         rank, world_size: Data-parallel rank of this process, and how many there are. By default those of
             `process_group`, of `torch.distributed`, or of the environment.
         process_group: Group of `torch.distributed` whose ranks count.
@@ -119,6 +121,7 @@ class StreamingDataset(IterableDataset[Any]):
         bos_id: int | Literal["schema"] | None = "schema",
         eos_id: int | Literal["schema"] | None = "schema",
         emit: Sequence[str] = _DEFAULT_KEYS,
+        flat: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
         process_group: Any = None,
@@ -155,11 +158,13 @@ class StreamingDataset(IterableDataset[Any]):
                 )
         if drop_last and batch_size is None and global_batch_size is None:
             raise ValueError("drop_last needs a batch_size; rows alone are never dropped")
+        if flat and not (packing is None and seq_len is None and (batch_size or global_batch_size)):
+            raise ValueError("flat=True is for batches of whole samples: packing=None, without seq_len")
         if packing == "whole" and overlong == "split":
             raise ValueError("packing='whole' cuts no sample: overlong is 'truncate', 'drop' or 'error'")
         if packing in ("concat", "fit") and overlong not in (None, "split"):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
-        self._emit = _emission(source, emit, labels, documents, single=packing is None)
+        self._emit = _emission(source, emit, labels, documents, single=packing is None, flat=flat)
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
         if global_batch_size is not None:
@@ -494,8 +499,10 @@ class _Stream(Iterator[Any]):
         self._rows.close()
 
 
-def _emission(source: Source, emit: Sequence[str], labels: str | None, documents: str, *, single: bool) -> Emission:
+def _emission(
+    source: Source, emit: Sequence[str], labels: str | None, documents: str, *, single: bool, flat: bool
+) -> Emission:
     """Return what a batch has, or refuse names that nothing is known of."""
     others = [name for name in source.schema if name != source.token_column]
     keys, columns = emitted(emit, labels, KEYS, others)
-    return Emission(keys, labels, documents == "separate", single, columns)
+    return Emission(keys, labels, documents == "separate", single, flat, columns)

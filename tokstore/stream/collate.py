@@ -30,6 +30,7 @@ class Emission:
         labels: ``"same"``, ``"next"`` or None.
         separate: Documents are told apart.
         single: Rows are single samples, so that columns have one value per row.
+        flat: The rows of a batch are laid end to end, without padding.
         columns: Those of the names that are columns.
     """
 
@@ -37,6 +38,7 @@ class Emission:
     labels: str | None
     separate: bool
     single: bool
+    flat: bool = False
     columns: tuple[str, ...] = ()
 
 
@@ -54,13 +56,20 @@ class _Batch:
         if slab.ids.ndim == 2:
             self.ids = recycling().empty(slab.ids[start:stop].size, _WORDS).reshape(self.count, -1)
             self.ids[:] = slab.ids[start:stop]
+        elif emission.flat:
+            ends = slab.ends()
+            flat = slab.ids[int(ends[start]) : int(ends[stop])]
+            self.ids = recycling().empty(flat.size, _WORDS)[None]
+            self.ids[0] = flat
         else:
-            before = int(slab.used[:start].sum())
-            flat = slab.ids[before : before + int(self.used.sum())]
+            ends = slab.ends()
+            flat = slab.ids[int(ends[start]) : int(ends[stop])]
             self.ids = np.asarray(Ragged(flat.astype(np.int64), self.used).pad(pad))
             if not self.ids.shape[1]:  # nothing but fill
                 self.ids = np.full((self.count, 1), pad, np.int64)
         self.width = int(self.ids.shape[1])
+        # Flat, a batch is one long row.
+        self.values = self.used if not emission.flat else self.used.sum(keepdims=True)
         self.following = None if slab.following is None else slab.following[start:stop]
         self._fresh: NDArray[np.bool_] | None = None
         self._segments: Segments | None = None
@@ -72,8 +81,12 @@ class _Batch:
             start, one = self._rows.start, self._rows.slab.segments
             first, last = np.searchsorted(one.row, (start, self._rows.stop))
             part = slice(int(first), int(last))
+            row, offset = one.row[part] - start, one.offset[part]
+            if self.emission.flat:
+                ends = self._rows.slab.ends()
+                row, offset = np.zeros_like(row), offset + (ends[row + start] - ends[start])
             self._segments = Segments(
-                one.row[part] - start, one.offset[part], one.length[part], one.position[part], one.begins[part],
+                row, offset, one.length[part], one.position[part], one.begins[part],
                 one.after[part],
             )  # fmt: skip
         return self._segments
@@ -81,7 +94,7 @@ class _Batch:
     def fresh(self) -> NDArray[np.bool_]:
         """Return where documents begin or go on from another row, [rows, width]."""
         if self._fresh is None:
-            made = np.zeros((self.count, self.width), bool)
+            made = np.zeros(self.ids.shape, bool)
             if self.emission.separate:
                 one = self.segments
                 made[one.row[one.begins], one.offset[one.begins]] = True
@@ -91,9 +104,9 @@ class _Batch:
 
     def padding(self) -> NDArray[np.bool_] | None:
         """Return which places are padding, [rows, width]; None for no place."""
-        if int(self.used.min()) == self.width:
+        if int(self.values.min()) == self.width:
             return None
-        return counting(self.width) >= self.used[:, None]
+        return counting(self.width) >= self.values[:, None]
 
     def labels(self) -> I64:
         """Return the labels: the ids themselves, or each next one; -100 where nothing is to be learned."""
@@ -104,8 +117,8 @@ class _Batch:
             labels[:, -1] = NOTHING if self.following is None else self.following
             if separate:
                 np.putmask(labels[:, :-1], self.fresh()[:, 1:], NOTHING)
-            short = np.flatnonzero((self.used < self.width) & (self.used > 0))
-            labels[short, self.used[short] - 1] = NOTHING if self.following is None else self.following[short]
+            short = np.flatnonzero((self.values < self.width) & (self.values > 0))
+            labels[short, self.values[short] - 1] = NOTHING if self.following is None else self.following[short]
             one = self.segments
             goes_on = np.flatnonzero(one.after != NOTHING)
             labels[one.row[goes_on], (one.offset + one.length - 1)[goes_on]] = one.after[goes_on]
@@ -121,11 +134,11 @@ class _Batch:
     def position_ids(self) -> I64:
         """Return position ids: from 0 at the start of every row and of every document that is told apart."""
         if not self.emission.separate:
-            return np.tile(counting(self.width), (self.count, 1))
+            return np.tile(counting(self.width), (len(self.ids), 1))
         begins = np.flatnonzero(self.fresh())
-        size = self.count * self.width
+        size = self.ids.size
         places = counting(size) - np.repeat(begins, np.diff(begins, append=size))
-        return np.asarray(places.reshape(self.count, self.width))
+        return np.asarray(places.reshape(self.ids.shape))
 
     def attention_mask(self) -> I64:
         """Return 1 for values and 0 for padding."""
@@ -143,8 +156,8 @@ class _Batch:
     def cu_seqlens(self) -> NDArray[np.int32]:
         """Return where documents begin in the flattened batch, padding being one of its own, and its end."""
         marks = self.fresh().copy()
-        short = np.flatnonzero((self.used < self.width) & (self.used > 0))
-        marks[short, self.used[short]] = True
+        short = np.flatnonzero((self.values < self.width) & (self.values > 0))
+        marks[short, self.values[short]] = True
         return np.append(np.flatnonzero(marks), marks.size).astype(np.int32)
 
     def max_seqlen(self) -> int:
@@ -176,14 +189,14 @@ class _Batch:
     def taken(self, take: Take, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns, and ``"sample_id"``, of the samples of the batch: one value per row or per segment."""
         found = take(self.segments.position, columns)
-        if not self.emission.single or len(self.segments.row) == self.count:
+        if not self.emission.single or len(self.segments.position) == self.count:
             return found
         spread: dict[str, Any] = {}
         for name in ("sample_id", *columns):
             column = np.asarray(found[name])
             fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else 0
             made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
-            made[self.segments.row] = column
+            made[np.flatnonzero(self.used)] = column
             spread[name] = made
         return spread
 
@@ -204,6 +217,7 @@ _MADE: dict[str, Callable[[_Batch], Any]] = {
     "loss_mask": _Batch.loss_mask,
     "valid": _Batch.valid,
 }
+_PLACES = frozenset({"input_ids", "labels", "position_ids", "attention_mask", "document_ids", "loss_mask"})
 KEYS = (*_MADE, "sample_ids")
 """What a batch may have, apart from columns."""
 
@@ -223,7 +237,8 @@ def collate(rows: Rows, emission: Emission, pad: int, take: Take) -> dict[str, A
     taken = batch.taken(take, emission.columns) if wanted else {}
     for name in emission.keys:
         if name in _MADE:
-            made[name] = _MADE[name](batch)
+            one = _MADE[name](batch)
+            made[name] = one[0] if emission.flat and name in _PLACES else one
         else:
             made[name] = taken["sample_id" if name == "sample_ids" else name]
     return made
