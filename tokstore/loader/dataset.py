@@ -25,10 +25,10 @@ from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.arguments import emitted, integer, one_of, special
 from tokstore.stream.batches import BatchIterator, Rows
-from tokstore.stream.collate import KEYS, Emission, collate
+from tokstore.stream.collate import KEYS, Emission, Split, collate
 from tokstore.stream.lines import Pool
 from tokstore.stream.plan import make_plan
-from tokstore.stream.rows import RowReader
+from tokstore.stream.rows import RowReader, Slab
 from tokstore.stream.source import Source
 from tokstore.stream.windows import compact_dtype
 
@@ -455,6 +455,8 @@ class _Stream(Iterator[Any]):
     ) -> None:
         self._data, self._turns, self._first, self._end = data, turns, start, end
         self._done = done
+        self._slab: Slab | None = None
+        self._parts: dict[str, Split | list[Any]] = {}
         self.closed = False
         self._rows = BatchIterator(
             data._reader,
@@ -477,13 +479,17 @@ class _Stream(Iterator[Any]):
             rows: Rows = next(self._rows)
         except BaseException:
             self.closed = True
+            self._parts.clear()
             raise
-        arrays = collate(rows, data._emit, data._pad, data._source.take)
-        tensors = {name: torch.from_numpy(one) if isinstance(one, np.ndarray) else one for name, one in arrays.items()}
+        if rows.slab is not self._slab:
+            self._slab = rows.slab
+            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+        number = rows.start // turns.batch_rows
+        tensors = {name: _tensor(one, number) for name, one in self._parts.items()}
         first = self._first + rows.batch * turns.global_rows
         after = first + turns.global_rows
-        if self._end is not None:
-            after = min(after, self._end)
+        if self._end is not None and after > self._end:
+            after = self._end
         self._done += 1
         if turns.workers == 1:
             data._progress = after
@@ -497,6 +503,12 @@ class _Stream(Iterator[Any]):
         """End the pass and its threads."""
         self.closed = True
         self._rows.close()
+
+
+def _tensor(made: Split | list[Any], number: int) -> Any:
+    """Return what one batch has: a tensor where it is an array."""
+    one = made.batch(number) if isinstance(made, Split) else made[number]
+    return torch.from_numpy(one) if isinstance(one, np.ndarray) else one
 
 
 def _emission(

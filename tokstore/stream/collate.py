@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
-from tokstore.recycling import recycling
-from tokstore.stream.batches import Rows
-from tokstore.stream.rows import NOTHING, Segments
+from tokstore.recycling import LEAST_BYTES, recycling
+from tokstore.stream.rows import NOTHING, Segments, Slab
 from tokstore.stream.windows import counting
 
-__all__ = ["KEYS", "Emission", "collate"]
+__all__ = ["KEYS", "Emission", "Split", "collate"]
 
 I64 = NDArray[np.int64]
 _WORDS = np.dtype(np.int64)
@@ -49,11 +49,13 @@ Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
 class _Batch:
     """What keys are made of, each worked out when it is first needed."""
 
-    def __init__(self, rows: Rows, emission: Emission, pad: int) -> None:
-        slab, start, stop = rows.slab, rows.start, rows.stop
-        self._rows, self.emission, self.count = rows, emission, stop - start
+    def __init__(self, slab: Slab, start: int, stop: int, emission: Emission, pad: int, *, wide: bool = True) -> None:
+        self._slab, self._start, self._stop = slab, start, stop
+        self.emission, self.count = emission, stop - start
         self.used = slab.used[start:stop]
-        if slab.ids.ndim == 2:
+        if not wide:  # nothing that is asked for needs ids
+            self.ids = np.zeros((self.count, 1), np.int64)
+        elif slab.ids.ndim == 2:
             self.ids = recycling().empty(slab.ids[start:stop].size, _WORDS).reshape(self.count, -1)
             self.ids[:] = slab.ids[start:stop]
         elif emission.flat:
@@ -78,12 +80,12 @@ class _Batch:
     def segments(self) -> Segments:
         """What the rows of the batch consist of."""
         if self._segments is None:
-            start, one = self._rows.start, self._rows.slab.segments
-            first, last = np.searchsorted(one.row, (start, self._rows.stop))
+            start, one = self._start, self._slab.segments
+            first, last = np.searchsorted(one.row, (start, self._stop))
             part = slice(int(first), int(last))
             row, offset = one.row[part] - start, one.offset[part]
             if self.emission.flat:
-                ends = self._rows.slab.ends()
+                ends = self._slab.ends()
                 row, offset = np.zeros_like(row), offset + (ends[row + start] - ends[start])
             self._segments = Segments(
                 row, offset, one.length[part], one.position[part], one.begins[part],
@@ -218,27 +220,80 @@ _MADE: dict[str, Callable[[_Batch], Any]] = {
     "valid": _Batch.valid,
 }
 _PLACES = frozenset({"input_ids", "labels", "position_ids", "attention_mask", "document_ids", "loss_mask"})
+_PER_ROW = frozenset({"valid"})
 KEYS = (*_MADE, "sample_ids")
 """What a batch may have, apart from columns."""
 
 
-def collate(rows: Rows, emission: Emission, pad: int, take: Take) -> dict[str, Any]:
-    """Return the arrays of a batch by name; each has its own memory.
+class Split:
+    """One array for all batches of a slab.
 
     Args:
-        rows: Which rows.
-        emission: What the batch has.
+        array: Batch after batch along the first axis.
+        edges: Where each batch begins, and the end of the last.
+        dtype: What batches get; by default that of the array.
+    """
+
+    __slots__ = ("_array", "_dtype", "_edges", "_is_large")
+
+    def __init__(self, array: NDArray[Any], edges: Sequence[int], dtype: np.dtype[Any] | None = None) -> None:
+        self._array, self._edges, self._dtype = array, edges, dtype or array.dtype
+        self._is_large = array.size * self._dtype.itemsize >= (len(edges) - 1) * LEAST_BYTES
+
+    def batch(self, number: int) -> NDArray[Any]:
+        """Return the part of one batch, in memory of its own."""
+        part = self._array[self._edges[number] : self._edges[number + 1]]
+        if not self._is_large:
+            return part.astype(self._dtype)
+        own = recycling().empty(part.size, self._dtype).reshape(part.shape)
+        own[...] = part
+        return own
+
+
+def collate(slab: Slab, batch_rows: int, emission: Emission, pad: int, take: Take) -> dict[str, Split | list[Any]]:
+    """Return what the batches of a slab have by name: one array for all of them, or one item for each.
+
+    Whatever has the same number of values in every row, or is flat, is worked out for the whole slab at once: a few
+    calls of numpy for hundreds of batches.
+
+    Args:
+        slab: Rows.
+        batch_rows: Rows of a batch.
+        emission: What a batch has.
         pad: Padding id.
         take: Reads columns of the source.
     """
-    batch = _Batch(rows, emission, pad)
-    made: dict[str, Any] = {}
-    wanted = [name for name in emission.keys if name not in _MADE]
-    taken = batch.taken(take, emission.columns) if wanted else {}
+    rows = len(slab.used)
+    even = slab.ids.ndim == 2 or emission.flat
+    whole = _Batch(slab, 0, rows, emission, pad, wide=bool(_PLACES & set(emission.keys) - {"input_ids"}))
+    columns = [name for name in emission.keys if name not in _MADE]
+    taken = whole.taken(take, emission.columns) if columns else {}
+    starts = list(range(0, rows + 1, batch_rows))
+    flat_edges = slab.ends()[::batch_rows].tolist() if emission.flat else starts
+    each: list[_Batch] | None = None
+    made: dict[str, Split | list[Any]] = {}
     for name in emission.keys:
-        if name in _MADE:
-            one = _MADE[name](batch)
-            made[name] = one[0] if emission.flat and name in _PLACES else one
+        if name == "input_ids" and even:
+            made[name] = Split(slab.ids, flat_edges, _WORDS)
+        elif name in _PLACES and even:
+            one = _MADE[name](whole)
+            made[name] = Split(one[0] if emission.flat else one, flat_edges)
+        elif name in _PER_ROW or (name == "seq_lengths" and emission.single):
+            made[name] = Split(_MADE[name](whole), starts)
+        elif name in _MADE:
+            if each is None:
+                each = [_Batch(slab, start, start + batch_rows, emission, pad) for start in starts[:-1]]
+            made[name] = [_MADE[name](batch) for batch in each]
         else:
-            made[name] = taken["sample_id" if name == "sample_ids" else name]
+            made[name] = _split(taken["sample_id" if name == "sample_ids" else name], slab, batch_rows, emission)
     return made
+
+
+def _split(column: Any, slab: Slab, batch_rows: int, emission: Emission) -> Split | list[Any]:
+    """Split a column of all rows, or of all segments, of a slab into batches."""
+    edges = np.arange(0, len(slab.used) + 1, batch_rows)
+    if not emission.single:
+        edges = np.searchsorted(slab.segments.row, edges)
+    if isinstance(column, np.ndarray) and not isinstance(column, np.ma.MaskedArray):
+        return Split(column, edges.tolist())
+    return [column[a:b] for a, b in pairwise(edges.tolist())]
