@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -75,6 +76,14 @@ class FakeSource:
         """Return the sample ids of samples: their positions and a thousand."""
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
+
+    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None) -> NDArray[Any]:
+        """Return ids of samples at ascending positions."""
+        assert (np.diff(positions) > 0).all()
+        breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+        runs = [(int(positions[a]), int(positions[b - 1]) + 1) for a, b in pairwise(breaks) if a < b]
+        found = (map if pool is None else pool.map)(lambda run: self.read_range(*run), runs)
+        return np.concatenate([np.zeros(0, np.int32), *found])
 
     def read_range(
         self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -118,6 +119,22 @@ class TokenReader(ViewReader):
             begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
             parts.append(self._values(column, first + a, first + b, begin, end))
         return np.concatenate(parts)
+
+    def read_samples(
+        self, positions: Ints, *, out: NDArray[Any] | None = None, pool: Executor | None = None
+    ) -> NDArray[Any]:
+        """Return the tokens of samples at ascending positions as one flat array; the dtypes are those of `read_range`.
+
+        Args:
+            positions: int64, ascending, each once.
+            out: As of `read_range`.
+            pool: Threads to decode on; by default the caller's thread decodes.
+        """
+        column = self.schema.column(self.token_column)
+        groups, order = self._located(positions)
+        arrays = recycling() if out is None else Given(out)
+        rows = read_rows(self._version, [column], groups, pool=pool, compact=True, arrays=arrays)[column.name]
+        return rows.values if order is None else reorder(rows, order).values
 
     def _values(
         self,

@@ -164,22 +164,31 @@ class SpanLine:
         plan = self._plan
         place, hand, inner = self._begin(key)
         _, last_hand, last_inner = self._begin((key[0], key[1] + 1))
-        stretches, sizes, fresh, positions = [], [], [], []
-        at = 0
+        bounds = []
         while hand < last_hand or (hand == last_hand and last_inner is not None):
             start, stop = self._span(hand)
             start = inner or start
             stop = last_inner if hand == last_hand and last_inner is not None else stop
+            bounds.append((start, stop))
+            hand, inner = hand + 1, None
+        stretches, sizes, fresh, positions, starts = [], [], [], [], []
+        at = 0
+        # In memory the spans stand in view order, so that one read can decode many of them into place.
+        for number in sorted(range(len(bounds)), key=lambda one: bounds[one][0].offset):
+            start, stop = bounds[number]
             stretch, units = stretch_between(self._source, plan, start, stop, at)
             size = units.effective(plan.bos is not None, plan.eos is not None)
-            sizes.append(size[size > 0])
-            fresh.append(units.begins[size > 0])
-            positions.append(np.flatnonzero(size > 0) + (start.first - (start.rest > 0)))
+            full = size > 0
+            sizes.append(size[full])
+            starts.append((np.cumsum(size) - size + at)[full])
+            fresh.append(units.begins[full])
+            positions.append(np.flatnonzero(full) + (start.first - (start.rest > 0)))
             stretches.append(stretch)
             at += stretch.size
-            hand, inner = hand + 1, None
+        dealt = np.argsort(np.argsort([start.offset for start, _ in bounds], kind="stable"), kind="stable").tolist()
+        sizes, starts, fresh, positions = ([one[i] for i in dealt] for one in (sizes, starts, fresh, positions))
         lengths = np.concatenate(sizes).astype(np.int32)
-        begins = np.cumsum(lengths, dtype=np.int32) - lengths
+        begins = np.concatenate(starts).astype(np.int32)
         documents, samples = None, np.concatenate(positions)
         if plan.shuffle:
             order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key))

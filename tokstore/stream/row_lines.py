@@ -29,7 +29,7 @@ def _row_window(
     values: NDArray[Any],
     padding: int,
     samples: Samples,
-    sizes: I64,
+    begins: I64,
     positions: I64,
 ) -> RowWindow:
     """Make a window of rows in an order.
@@ -37,11 +37,10 @@ def _row_window(
     Args:
         parts: Rows of its samples, in the order in which the samples stand in `values`.
         order: Which row comes where; None as they are.
-        sizes, positions: Of all samples, also of empty ones.
+        begins, positions: Of all samples, also of empty ones: where each begins in `values`, and which it is.
     """
     rows = int(parts.row[-1]) + 1 if len(parts.row) else 0
     bounds = np.searchsorted(parts.row, np.arange(rows + 1))
-    begins = np.cumsum(sizes) - sizes
     row_of, sample, offset, length = parts
     left = np.zeros(len(length), np.int64)
     left[:-1] = np.where((sample[1:] == sample[:-1]) & (offset[1:] > offset[:-1]), 1, 0)
@@ -65,7 +64,8 @@ class RowPoolLine:
         parts = rows_of_samples(pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0))
         order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch))
         self._window = _row_window(
-            0, parts, order, pool.stretches, pool.values, plan.values, pool.samples, pool.sizes,
+            0, parts, order, pool.stretches, pool.values, plan.values, pool.samples,
+            np.cumsum(pool.sizes) - pool.sizes,
             np.arange(len(pool.sizes)),
         )  # fmt: skip
 
@@ -132,10 +132,11 @@ class RowSpanLine:
         plan = self._plan
         first, stop = self._bounds(key)
         inserted = (plan.bos is not None) + (plan.eos is not None)
+        spans = self._spans[first:stop]
         stretches, sizes, positions = [], [], []
         parts: list[RowParts] = []
-        at = rows = samples = 0
-        for span in self._spans[first:stop].tolist():
+        rows = samples = 0
+        for span in spans.tolist():
             begin, end = cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1)
             size = self._source.lengths(begin.first, end.first) + inserted
             key_of = (plan.seed, self._epoch, span) if plan.shuffle else None
@@ -143,18 +144,24 @@ class RowSpanLine:
             parts.append(found._replace(row=found.row + rows, sample=found.sample + samples))
             rows += int(found.row[-1]) + 1 if len(found.row) else 0
             samples += len(size)
-            stretches.append(Stretch(begin, end, at, int(size.sum())))
-            at += int(size.sum())
+            stretches.append(Stretch(begin, end, 0, int(size.sum())))
             sizes.append(size)
             positions.append(np.arange(begin.first, end.first))
-        lengths, names = np.concatenate(sizes), np.concatenate(positions)
+        # In memory the spans stand in view order, so that one read can decode many of them into place.
+        at, begins_of = 0, [np.zeros(0, np.int64)] * len(spans)
+        for number in np.argsort(spans).tolist():
+            stretches[number].at = at
+            begins_of[number] = np.cumsum(sizes[number]) - sizes[number] + at
+            at += stretches[number].size
+        lengths, names, begins = np.concatenate(sizes), np.concatenate(positions), np.concatenate(begins_of)
         full = np.flatnonzero(lengths)
-        begins = np.cumsum(lengths) - lengths
+        full = full[np.argsort(begins[full])]
+        stretches.sort(key=lambda one: one.at)
         order = shuffled(rows, derive_key(plan.seed, WINDOW, self._epoch, *key)) if plan.shuffle else None
         joined = RowParts(*(np.concatenate(field) for field in zip(*parts, strict=True)))
         return _row_window(
             int(self._rows[first]), joined, order, stretches, room(at, self._dtype, plan, self._pad), at,
-            Samples(begins[full], names[full], lengths[full]), lengths, names,
+            Samples(begins[full], names[full], lengths[full]), begins, names,
         )  # fmt: skip
 
 

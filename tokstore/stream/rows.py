@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +25,12 @@ from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.source import Source
-from tokstore.stream.windows import Stretch, Window, decode, gather
+from tokstore.stream.windows import Stretch, Window, decode_together, gather
 
 __all__ = ["RowReader", "Segments", "Slab"]
 
 I64 = NDArray[np.int64]
+_TASK_VALUES = 1 << 20
 NOTHING = -100
 """The label of what is not to be learned."""
 
@@ -83,6 +84,15 @@ class Slab:
         return self._ends
 
 
+class _Wanted(NamedTuple):
+    """Rows of one epoch: their numbers in the slab, their pieces, and the values after those of them that have one."""
+
+    at: I64
+    placed: Placed
+    has_after: I64
+    after: Placed | None
+
+
 class RowReader:
     """Cut slabs of rows. One thread at a time may call `slab`; decoding runs on `threads`.
 
@@ -127,8 +137,8 @@ class RowReader:
         if self._stopped:
             raise CancelledError
         wanted = [self._place(epoch, at, line_rows) for epoch, at, line_rows in self._line_rows(rows)]
-        names = {id(window): window for _, placed, *_ in wanted for window in placed.windows}
-        names |= {id(window): window for *_, after in wanted if after for window in after[1].windows}
+        names = {id(window): window for one in wanted for window in one.placed.windows}
+        names |= {id(window): window for one in wanted if one.after is not None for window in one.after.windows}
         held = list(names.values())
         if quick and self._read_parts(wanted, held):
             self._request(held)
@@ -206,27 +216,39 @@ class RowReader:
             found = self._windows[epoch, key] = self._layout(epoch).line.make(key)
         return found
 
-    def _place(self, epoch: int, at: I64, line_rows: I64) -> tuple[I64, Placed, tuple[I64, Placed] | None]:
+    def _place(self, epoch: int, at: I64, line_rows: I64) -> _Wanted:
         """Return rows of the slab, their pieces, and the values after them."""
         layout, hold = self._layout(epoch), partial(self._hold, epoch)
-        after = None
+        placed = layout.place(line_rows, hold)
         if self._following and isinstance(layout, ValueLayout) and self._plan.packing == "concat":
-            after = layout.after(line_rows, hold)
-        return at, layout.place(line_rows, hold), after
+            return _Wanted(at, placed, *layout.after(line_rows, hold))
+        return _Wanted(at, placed, np.zeros(0, np.int64), None)
 
     # Decoding ---------------------------------------------------------------------------------------------------
 
-    def _decode(self, stretch: Stretch, window: Window) -> None:
-        """Decode a stretch, unless nobody waits for it any more."""
+    def _decode(self, stretches: list[Stretch], window: Window) -> None:
+        """Decode stretches of a window, unless nobody waits for them any more."""
         if not self._stopped:
-            decode(self._source, self._plan, stretch, window.values)
+            decode_together(self._source, self._plan, stretches, window.values)
 
     def _request(self, windows: Iterable[Window]) -> None:
         """Hand what is not decoded yet of windows to the threads, unless it is there already."""
         for window in windows:
+            waiting: list[Stretch] = []
+            size = 0
             for stretch in window.stretches:
                 if not stretch.done and stretch not in self._pending:
-                    self._pending[stretch] = self._threads.submit(self._decode, stretch, window)
+                    waiting.append(stretch)
+                    size += stretch.size
+                    if size >= _TASK_VALUES:
+                        self._submit(waiting, window)
+                        waiting, size = [], 0
+            if waiting:
+                self._submit(waiting, window)
+
+    def _submit(self, stretches: list[Stretch], window: Window) -> None:
+        task = self._threads.submit(self._decode, stretches, window)
+        self._pending |= dict.fromkeys(stretches, task)
 
     def _wait(self, windows: Iterable[Window]) -> None:
         """Wait until windows are decoded; what went wrong in a thread is raised here."""
@@ -236,31 +258,32 @@ class RowReader:
                     self._pending[stretch].result()
         self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
 
-    def _read_parts(self, wanted: list[tuple[I64, Placed, tuple[I64, Placed] | None]], held: list[Window]) -> bool:
+    def _read_parts(self, wanted: list[_Wanted], held: list[Window]) -> bool:
         """Decode single items where that is less work than whole windows; tell whether it was."""
         whole = sum(stretch.size for window in held for stretch in window.stretches if not stretch.done)
-        placed = [one for _, one, _ in wanted] + [after[1] for _, _, after in wanted if after]
+        placed = [one.placed for one in wanted] + [one.after for one in wanted if one.after is not None]
         if sum(len(one.window) for one in placed) * BLOCK >= whole:
             return False
-        tasks = []
+        sources: dict[int, list[I64]] = {}
+        windows: dict[int, Window] = {}
         for one in placed:
             for index, window in enumerate(one.windows):
-                sources = one.pieces.source[one.window == index]
-                for part in window.parts(self._source, self._plan, sources):
-                    tasks.append(self._threads.submit(self._decode, part, window))
-        for task in tasks:
-            task.result()
+                sources.setdefault(id(window), []).append(one.pieces.source[one.window == index])
+                windows[id(window)] = window
+        for name, window in windows.items():
+            parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
+            decode_together(self._source, self._plan, parts, window.values, self._threads)
         return True
 
     # Cutting ----------------------------------------------------------------------------------------------------
 
-    def _cut(self, rows: int, wanted: list[tuple[I64, Placed, tuple[I64, Placed] | None]]) -> Slab:
+    def _cut(self, rows: int, wanted: list[_Wanted]) -> Slab:
         """Copy decoded values into rows."""
         seq_len = self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        following = np.full(rows, NOTHING, np.int64) if any(after for *_, after in wanted) else None
+        following = np.full(rows, NOTHING, np.int64) if any(one.after is not None for one in wanted) else None
         flats, orders, segments = [], [], []
-        for at, placed, after in wanted:
+        for at, placed, has_after, after in wanted:
             pieces = placed.pieces
             count = len(at)
             lengths = np.bincount(pieces.row, pieces.length, count).astype(np.int64)
@@ -277,10 +300,9 @@ class RowReader:
             flats.append(self._gather(placed, int(placed.pieces.length.sum())))
             orders.append(order)
             if after is not None and following is not None:
-                has, values = after
-                first = self._gather(values, len(has)).astype(np.int64)
-                first[values.pieces.begins & self._documents] = NOTHING
-                following[at[has]] = first
+                first = self._gather(after, len(has_after)).astype(np.int64)
+                first[after.pieces.begins & self._documents] = NOTHING
+                following[at[has_after]] = first
         return Slab(self._rows(rows, orders, flats, used), used, _by_row(segments), following)
 
     def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
@@ -311,8 +333,10 @@ class RowReader:
         seq_len = self._plan.seq_len
         if seq_len is None:
             at = np.concatenate([np.zeros(0, np.int64), *orders])
-            found = np.concatenate([np.zeros(0, self._dtype), *flats])
+            found = flats[0] if len(flats) == 1 else np.concatenate([np.zeros(0, self._dtype), *flats])
             place = np.argsort(at, kind="stable")
+            if len(flats) == 1 and bool((np.diff(at) > 0).all()):
+                return found
             ordered: NDArray[Any] = Ragged(found, used[at])[place].values
             return ordered
         if len(flats) == 1 and len(flats[0]) == rows * seq_len and bool((np.diff(orders[0]) == 1).all()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,3 +66,8 @@ class Source(Protocol):
     ) -> NDArray[Any]:
         """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`; in `out`
         where that fits."""
+
+    def read_samples(
+        self, positions: I64, *, out: NDArray[Any] | None = None, pool: Executor | None = None
+    ) -> NDArray[Any]:
+        """Return the ids of samples at ascending positions, one after another; in `out` where that fits."""
