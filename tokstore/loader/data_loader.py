@@ -5,51 +5,77 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tokstore.loader.batch import Batch
+from tokstore.stream.collate import Split
 
 if TYPE_CHECKING:
     from tokstore.loader.dataset import StreamingDataset
 
-__all__ = ["StreamLoader", "make_loader"]
+__all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
 
-_CROSSING_VALUES = 1 << 18
+_CROSSING_VALUES = 1 << 20
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
-_MOST_BATCHES = 64
+_MOST_BATCHES = 256
 
 
 class Chunk:
-    """Several batches as one object; tensors of one shape are one tensor."""
+    """Several batches as one object: a tensor per name, in the narrowest dtype that holds it.
 
-    def __init__(self, batches: list[Any]) -> None:
-        self._plain = not isinstance(batches[0], Batch)
-        self._rows = [] if self._plain else [(batch.rows, batch.next_row) for batch in batches]
-        self._count = len(batches)
-        self._columns: dict[str, Any] = {}
-        for name in batches[0]:
-            items = [batch[name] for batch in batches]
-            stacked = torch.is_tensor(items[0]) and len({one.shape for one in items}) == 1
-            self._columns[name] = torch.stack(items) if stacked else items
+    What crosses between processes is copied into shared memory page by page, which costs more than making it; two
+    bytes an id instead of eight make that four times cheaper, and widening them costs the receiver little.
 
-    def batches(self) -> list[Any]:
-        """Return the batches."""
-        columns = {name: list(one) for name, one in self._columns.items()}
-        found = [{name: one[i] for name, one in columns.items()} for i in range(self._count)]
-        return found if self._plain else [Batch(one, *rows) for one, rows in zip(found, self._rows, strict=True)]
+    Args:
+        parts: What the batches have by name.
+        places: The rows of every batch, and the row after it.
+        plain: Batches are single rows, as plain dicts.
+    """
 
-    def pin_memory(self) -> Chunk:
-        """Pin every tensor: what `DataLoader` calls."""
-
-        def pinned(one: Any) -> Any:
-            return one.pin_memory() if torch.is_tensor(one) else one
-
-        self._columns = {
-            name: [pinned(item) for item in one] if isinstance(one, list) else pinned(one)
-            for name, one in self._columns.items()
+    def __init__(self, parts: Mapping[str, Split | list[Any]], places: list[tuple[range, int]], plain: bool) -> None:
+        self._places, self._plain = places, plain
+        self._columns: dict[str, _Narrow | list[Any]] = {
+            name: _Narrow(one) if isinstance(one, Split) else one for name, one in parts.items()
         }
-        return self
+
+    def batches(self) -> Iterator[Any]:
+        """Yield the batches."""
+        columns = {name: one.split() if isinstance(one, _Narrow) else one for name, one in self._columns.items()}
+        for number, (rows, next_row) in enumerate(self._places):
+            tensors = {name: as_tensor(one, number) for name, one in columns.items()}
+            yield first_row(tensors) if self._plain else Batch(tensors, rows, next_row)
+
+
+class _Narrow:
+    """An array as a tensor that crosses between processes."""
+
+    def __init__(self, split: Split) -> None:
+        array = split.array
+        if array.dtype == np.int64 and array.size:
+            least, most = int(array.min()), int(array.max())
+            if least >= 0 and most < 1 << 16:
+                array = array.astype(np.uint16)
+            elif least >= -(1 << 31) and most < 1 << 31:
+                array = array.astype(np.int32)
+        self._values = torch.from_numpy(np.ascontiguousarray(array))
+        self._edges, self._dtype = split.edges, split.dtype
+
+    def split(self) -> Split:
+        """Return what it was."""
+        return Split(self._values.numpy(), self._edges, self._dtype)
+
+
+def as_tensor(made: Split | list[Any], number: int) -> Any:
+    """Return what one batch has: a tensor where it is an array."""
+    one = made.batch(number) if isinstance(made, Split) else made[number]
+    return torch.from_numpy(one) if isinstance(one, np.ndarray) else one
+
+
+def first_row(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the only row of a batch as a plain dict."""
+    return {name: one[0] if isinstance(one, (torch.Tensor, list)) else one for name, one in tensors.items()}
 
 
 class _Chunked(IterableDataset[Any]):
@@ -59,15 +85,7 @@ class _Chunked(IterableDataset[Any]):
         self.data, self.batches = data, batches
 
     def __iter__(self) -> Iterator[Chunk]:
-        waiting: list[Any] = []
-        stream = self.data._start(chunk=self.batches)
-        for batch in stream:
-            waiting.append(batch)
-            if len(waiting) == self.batches:
-                yield Chunk(waiting)
-                waiting = []
-        if waiting:
-            yield Chunk(waiting)
+        return self.data._start(chunk=self.batches).chunks()
 
 
 class StreamLoader(DataLoader[Any]):
@@ -77,6 +95,7 @@ class StreamLoader(DataLoader[Any]):
     """
 
     stream: StreamingDataset
+    pinned: bool
 
     def __iter__(self) -> Any:
         return self._passing()
@@ -86,7 +105,7 @@ class StreamLoader(DataLoader[Any]):
         if not self.num_workers:
             # What `DataLoader` would do here costs as much as a batch itself.
             for batch in stream:
-                yield batch.pin_memory() if self.pin_memory and isinstance(batch, Batch) else batch
+                yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
             return
         _, end, _ = stream._pass()
         iterator = super().__iter__()
@@ -99,7 +118,7 @@ class StreamLoader(DataLoader[Any]):
                     stream._progress = batch.next_row
                     if end is None:
                         stream._next_row = batch.next_row
-                yield batch
+                yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -129,10 +148,9 @@ def make_loader(
         _Chunked(data, chunk) if workers else data,
         batch_size=None,
         num_workers=workers,
-        pin_memory=pin_memory,
         persistent_workers=persistent_workers,
         multiprocessing_context=context,
         collate_fn=_as_it_is,
     )
-    made.stream = data
+    made.stream, made.pinned = data, pin_memory
     return made

@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tokstore.loader.batch import Batch
-from tokstore.loader.data_loader import make_loader
+from tokstore.loader.data_loader import Chunk, as_tensor, first_row, make_loader
 from tokstore.loader.ranks import find_ranks
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
@@ -485,30 +484,45 @@ class _Stream(Iterator[Any]):
             self._slab = rows.slab
             self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
         number = rows.start // turns.batch_rows
-        tensors = {name: _tensor(one, number) for name, one in self._parts.items()}
-        first = self._first + rows.batch * turns.global_rows
-        after = first + turns.global_rows
-        if self._end is not None and after > self._end:
-            after = self._end
+        tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
+        own, after = self._place(rows.batch)
         self._done += 1
         if turns.workers == 1:
             data._progress = after
             if self._end is None:
                 data._next_row = after
         if data._batch_size is None:
-            return {name: one[0] if isinstance(one, (torch.Tensor, list)) else one for name, one in tensors.items()}
-        return Batch(tensors, range(first + turns.rank, after, turns.ranks), after)
+            return first_row(tensors)
+        return Batch(tensors, own, after)
+
+    def _place(self, batch: int) -> tuple[range, int]:
+        """Return the rows of a batch of this rank, and the row after the global batch."""
+        turns = self._turns
+        first = self._first + batch * turns.global_rows
+        after = first + turns.global_rows
+        if self._end is not None and after > self._end:
+            after = self._end
+        return range(first + turns.rank, after, turns.ranks), after
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all batches of a slab at once."""
+        data, turns = self._data, self._turns
+        try:
+            while True:
+                try:
+                    slab, numbers = self._rows.next_slab()
+                except StopIteration:
+                    return
+                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+                self._done += len(numbers)
+                yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
+        finally:
+            self.closed = True
 
     def close(self) -> None:
         """End the pass and its threads."""
         self.closed = True
         self._rows.close()
-
-
-def _tensor(made: Split | list[Any], number: int) -> Any:
-    """Return what one batch has: a tensor where it is an array."""
-    one = made.batch(number) if isinstance(made, Split) else made[number]
-    return torch.from_numpy(one) if isinstance(one, np.ndarray) else one
 
 
 def _emission(

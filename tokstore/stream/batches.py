@@ -70,6 +70,8 @@ class BatchIterator:
         mean = plan.seq_len or max(1, plan.values // plan.rows)
         wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * mean), _LARGEST_SLAB)
         self._slab_batches = max(1, wanted // (turns.batch_rows * mean))
+        if turns.chunk > 1:
+            self._slab_batches = turns.chunk
         # About one window's worth of rows, over all ranks and workers, is decoded ahead.
         rows_ahead = 0 if plan.pooled else min(max(plan.lanes, plan.window // mean), plan.rows)
         self._ahead = -(-rows_ahead // (turns.global_rows * turns.workers))
@@ -81,6 +83,14 @@ class BatchIterator:
 
     def __iter__(self) -> BatchIterator:
         return self
+
+    def next_slab(self) -> tuple[Slab, list[int]]:
+        """Return a whole slab, and which batches it has."""
+        self._advance(quick=self._slab is None)
+        if self._slab is None:
+            raise StopIteration
+        self._at = len(self._numbers)
+        return self._slab, self._numbers
 
     def __next__(self) -> Rows:
         if self._slab is None or self._at == len(self._numbers):
@@ -100,7 +110,7 @@ class BatchIterator:
 
     def _advance(self, *, quick: bool) -> None:
         """Cut the next slab; the first one is a single batch. At the end, or when it failed, end the threads."""
-        count = 1 if quick else self._slab_batches
+        count = 1 if quick and self._turns.chunk == 1 else self._slab_batches
         numbers = np.zeros(0, np.int64) if self.closed else self._turns.batches(self._done, self._batches, count)
         self._slab = None
         if not len(numbers):

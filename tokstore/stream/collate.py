@@ -234,18 +234,18 @@ class Split:
         dtype: What batches get; by default that of the array.
     """
 
-    __slots__ = ("_array", "_dtype", "_edges", "_is_large")
+    __slots__ = ("_is_large", "array", "dtype", "edges")
 
     def __init__(self, array: NDArray[Any], edges: Sequence[int], dtype: np.dtype[Any] | None = None) -> None:
-        self._array, self._edges, self._dtype = array, edges, dtype or array.dtype
-        self._is_large = array.size * self._dtype.itemsize >= (len(edges) - 1) * LEAST_BYTES
+        self.array, self.edges, self.dtype = array, edges, dtype or array.dtype
+        self._is_large = array.size * self.dtype.itemsize >= (len(edges) - 1) * LEAST_BYTES
 
     def batch(self, number: int) -> NDArray[Any]:
         """Return the part of one batch, in memory of its own."""
-        part = self._array[self._edges[number] : self._edges[number + 1]]
+        part = self.array[self.edges[number] : self.edges[number + 1]]
         if not self._is_large:
-            return part.astype(self._dtype)
-        own = recycling().empty(part.size, self._dtype).reshape(part.shape)
+            return part.astype(self.dtype)
+        own = recycling().empty(part.size, self.dtype).reshape(part.shape)
         own[...] = part
         return own
 
