@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import multiprocessing
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +32,7 @@ def rows_of(batches: Any) -> list[list[int]]:
     return [row for batch in batches for row in batch["input_ids"].tolist()]
 
 
+ALONE: dict[str, Any] = {"batch_size": None}
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seq_len": 1}, ValueError, r"seq_len is an integer from 2 to 1073741824, not 1"),
     ({"seq_len": 2.0}, TypeError, r"seq_len is an integer, not 2.0"),
@@ -37,10 +40,16 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"batch_size": True}, TypeError, r"batch_size is an integer, not True"),
     ({"seed": -1}, ValueError, r"seed is an integer from 0"),
     ({"epochs": 0}, ValueError, r"epochs is an integer from 1"),
-    ({"packing": "fit"}, ValueError, r"packing is one of 'concat', not 'fit'"),
+    ({"packing": "best"}, ValueError, r"packing is one of 'concat', 'fit', 'whole', None, not 'best'"),
+    ({"packing": "fit", "seq_len": None}, ValueError, r"packing='fit' needs seq_len"),
+    ({"packing": "whole", "overlong": "split"}, ValueError, r"packing='whole' cuts no sample: overlong is 'truncate'"),
+    ({"packing": "whole", "overlong": "error", "seq_len": 20}, ValueError, r"a sample has 50 values.*and a row 20"),
+    ({"packing": "fit", "overlong": "drop"}, ValueError, r"packing='fit' splits what is longer than a row"),
+    ({"overlong": "cut"}, ValueError, r"overlong is one of 'split', 'truncate', 'drop', 'error', None, not 'cut'"),
     ({"labels": "shifted"}, ValueError, r"labels is one of 'same', 'next', None, not 'shifted'"),
     ({"documents": "apart"}, ValueError, r"documents is one of 'separate', 'joined'"),
-    ({"emit": ("input_ids", "tokens")}, ValueError, r"a name in emit is one of 'input_ids'.*not 'tokens'"),
+    ({"emit": ("input_ids", "tokens")}, ValueError, r"emit has 'tokens', which is none of input_ids, labels, .*nor a"),
+    ({"emit": ("input_idz",)}, ValueError, r"did you mean 'input_ids'\?"),
     ({"emit": "input_ids"}, TypeError, r"emit is a sequence of names"),
     ({"emit": ("labels",), "labels": None}, ValueError, r"emit names nothing"),
     ({"bos_id": 50_000}, ValueError, r"bos_id is an integer from 0 to 49999, not 50000"),
@@ -50,6 +59,16 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"buffer": 0}, ValueError, r"buffer is an integer from 1"),
     ({"threads": 0}, ValueError, r"threads is an integer from 1 to 256, not 0"),
     ({"drop_last": True, "batch_size": None}, ValueError, r"drop_last needs a batch_size"),
+    ({"global_batch_size": 8}, ValueError, r"give either batch_size, of this rank, or global_batch_size"),
+    (ALONE | {"global_batch_size": 0}, ValueError, r"global_batch_size is an integer from 1"),
+    (ALONE | {"global_batch_size": 8, "rank": 0, "world_size": 3}, ValueError, r"3 ranks cannot share global_batch_s"),
+    ({"rank": 0}, ValueError, r"rank and world_size go together"),
+    ({"world_size": 1}, ValueError, r"rank and world_size go together"),
+    ({"rank": 2, "world_size": 2}, ValueError, r"rank is an integer from 0 to 1, not 2"),
+    ({"rank": -1, "world_size": 2}, ValueError, r"rank is an integer from 0 to 1, not -1"),
+    ({"rank": 0, "world_size": 0}, ValueError, r"world_size is an integer from 1"),
+    ({"rank": 0, "world_size": 1, "process_group": object()}, ValueError, r"give either rank and world_size or proc"),
+    ({"process_group": object()}, ValueError, r"process_group is given, but torch.distributed is not initialized"),
 ]
 
 
@@ -72,38 +91,96 @@ def test_bad_sources() -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2: every process would read the same rows"),
-        ({"RANK": "1"}, "RANK=1: every process"),
-        ({"WORLD_SIZE": "many"}, "WORLD_SIZE='many', which is no number"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 without RANK"),
+        ({"RANK": "1"}, "RANK=1 without WORLD_SIZE"),
+        ({"RANK": "0"}, "RANK=0 without WORLD_SIZE"),
+        ({"RANK": "0", "WORLD_SIZE": "many"}, "WORLD_SIZE='many', which is no number"),
+        ({"RANK": "", "WORLD_SIZE": "2"}, "RANK='', which is no number"),
         ({"RANK": "-1", "WORLD_SIZE": "1"}, "RANK='-1', which is no number"),
+        ({"RANK": "1.0", "WORLD_SIZE": "2"}, "RANK='1.0', which is no number"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK=2 of WORLD_SIZE=2"),
+        ({"RANK": "0", "WORLD_SIZE": "0"}, "RANK=0 of WORLD_SIZE=0"),
     ],
 )
-def test_several_processes(environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one of several processes the stream refuses to start, and to go on when it was made before."""
-    data = stream()
+def test_environments_that_tell_no_rank(
+    environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment says must be a rank of a number of ranks; never is it silently rank 0."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=message):
         stream()
-    with pytest.raises(ValueError, match=message):
-        iter(data)
+    assert list(next(iter(stream(rank=0, world_size=1))).rows) == [0, 1, 2, 3]
 
 
-def test_torch_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same where a process group says it."""
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    with pytest.raises(ValueError, match=r"torch\.distributed has 2 processes"):
-        stream()
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
-    stream()
+@pytest.mark.parametrize(
+    ("environment", "rows"),
+    [
+        ({}, range(4)),
+        ({"WORLD_SIZE": "1"}, range(4)),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, range(4)),
+        ({"WORLD_SIZE": "3", "RANK": "1"}, range(1, 12, 3)),
+        ({"WORLD_SIZE": "2", "RANK": " 1 ", "LOCAL_RANK": "0"}, range(1, 8, 2)),
+    ],
+)
+def test_ranks_of_the_environment(environment: dict[str, str], rows: range, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher's RANK and WORLD_SIZE count at construction, and no longer; arguments win over them."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    data, told = stream(), stream(rank=1, world_size=4)
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert next(iter(data)).rows == rows
+    assert next(iter(told)).rows == range(1, 16, 4)
+    assert ("rank 1 of" in repr(data)) == (rows.step > 1)
 
 
-def test_one_process_may_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launcher that starts one process is fine."""
-    monkeypatch.setenv("WORLD_SIZE", "1")
+def rank_of_a_process(number: int, meeting: str, answers: Any) -> None:
+    """As one of three processes of gloo, tell which rows come first: of all ranks, and of the last two as a group."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=number, world_size=3)
+    group = dist.new_group([1, 2])
+    found: list[Any] = [next(iter(stream())).rows]
+    found.append(next(iter(stream(rank=0, world_size=1))).rows)
+    try:
+        found.append(next(iter(stream(process_group=group))).rows)
+    except ValueError as error:
+        found.append(str(error))
+    answers.put((number, found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_ranks_of_torch_distributed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks are those of torch.distributed, or of a group of it, and not of the environment then."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("RANK", "0")
-    assert len(list(stream())) == len(stream())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    context = multiprocessing.get_context("spawn")
+    answers, meeting = context.Queue(), str(tmp_path / "meeting")
+    processes = [context.Process(target=rank_of_a_process, args=(number, meeting, answers)) for number in range(3)]
+    for process in processes:
+        process.start()
+    found = dict(answers.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    for number in range(3):
+        everyone, alone, group = found[number]
+        assert everyone == range(number, 12, 3)
+        assert alone == range(4)
+        assert group == (range(number - 1, 8, 2) if number else "this process is not in process_group")
+
+
+def test_more_ranks_than_lanes() -> None:
+    """More ranks than lanes decode blocks several times: said with the cost, unless the source is held whole."""
+    for ranks, times in ((3, 3), (4, 2), (6, 3)):
+        with pytest.warns(UserWarning, match=rf"{ranks} ranks read 2 lanes: .*decoded {times} times; lanes={ranks} "):
+            stream(rank=0, world_size=ranks, lanes=2, buffer=1)
+    stream(rank=0, world_size=2, lanes=2, buffer=1)
+    stream(rank=0, world_size=6, lanes=2)
+    stream(rank=0, world_size=6, shuffle=False)
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -227,17 +304,18 @@ def test_one_worker() -> None:
     second = rows_of(loader)
     n = data.rows_per_epoch
     assert second[:n] == want[0][n : 2 * n]
-    with pytest.raises(ValueError, match="num_workers is an integer from 0 to 1, not 2"):
-        data.loader(num_workers=2)
+    for wrong, error in ((-1, ValueError), ("2", TypeError), (1025, ValueError)):
+        with pytest.raises(error, match="num_workers is an integer"):
+            data.loader(num_workers=wrong)  # type: ignore[arg-type]
 
 
-def test_many_workers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one of two workers the stream refuses to start, instead of giving everything twice."""
-    monkeypatch.setattr("tokstore.loader.get_worker_info", lambda: SimpleNamespace(num_workers=2))
-    with pytest.raises(ValueError, match="num_workers=2: every worker would read the same rows"):
-        iter(stream())
-    monkeypatch.setattr("tokstore.loader.get_worker_info", lambda: SimpleNamespace(num_workers=1))
-    assert len(list(stream())) == len(stream())
+def test_workers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of three workers of a DataLoader the stream makes every third batch, and all of them make all."""
+    every = [batch.rows for batch in stream(batch_size=5)]
+    for number in range(3):
+        told = SimpleNamespace(num_workers=3, id=number)
+        monkeypatch.setattr("tokstore.loader.dataset.get_worker_info", lambda told=told: told)
+        assert [batch.rows for batch in stream(batch_size=5)] == every[number::3]
 
 
 def test_pickled_streams() -> None:
@@ -250,6 +328,10 @@ def test_pickled_streams() -> None:
 
 def test_repr_says_what_an_epoch_is() -> None:
     """The representation tells tokens, rows, lanes and how it is shuffled."""
-    assert repr(stream()) == "StreamingDataset(1,500 tokens in 94 rows of 16 an epoch, 12 lanes, pool, seed 0)"
+    assert repr(stream()) == "StreamingDataset(1,500 tokens in 94 rows of 16 an epoch, concat, 12 lanes, pool, seed 0)"
     assert "1 lanes, view order" in repr(stream(shuffle=False))
     assert "windows of 65,536 tokens" in repr(stream(buffer=1))
+    assert "rows of 16 an epoch, fit, 12 lanes, pool, seed 0, rank 2 of 3)" in repr(
+        stream(packing="fit", rank=2, world_size=3)
+    )
+    assert " rows an epoch, single, " in repr(stream(seq_len=None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,16 @@ class _Chunked(IterableDataset[Any]):
         return self.data._start(chunk=self.batches).chunks()
 
 
+class Running:
+    """A pass whose batches come from workers. It has no state of its own, because batches wait in them."""
+
+    closed = False
+
+    def state(self) -> dict[str, int]:
+        """Refuse to tell."""
+        raise RuntimeError("the batches of this pass come from workers: ask loader.state_dict(), or state_dict(batch)")
+
+
 class StreamLoader(DataLoader[Any]):
     """A sized `DataLoader` whose state is that behind the last batch that it handed out.
 
@@ -96,6 +107,8 @@ class StreamLoader(DataLoader[Any]):
 
     stream: StreamingDataset
     pinned: bool
+    _is_accelerate_prepared = True
+    _workers_go_on_at: int | None = None
 
     def __iter__(self) -> Any:
         return self._passing()
@@ -104,21 +117,28 @@ class StreamLoader(DataLoader[Any]):
         stream = self.stream
         if not self.num_workers:
             # What `DataLoader` would do here costs as much as a batch itself.
-            for batch in stream:
+            for batch in stream._start(chunk=1):
                 yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
             return
-        _, end, _ = stream._pass()
+        stream._settle()
+        start, end, _ = stream._pass()
+        if self._workers_go_on_at != stream._next_row:
+            self._iterator = None  # persistent workers are somewhere else: a state was loaded, or an epoch was set
         iterator = super().__iter__()
-        stream._loaded, stream._skip = False, 0
+        running = Running()
+        stream._live = weakref.ref(running)
+        stream._loaded = False
+        self._workers_go_on_at = end
         if end is not None:
             stream._next_row = end
         for chunk in iterator:
             for batch in chunk.batches():
-                if isinstance(batch, Batch):
-                    stream._progress = batch.next_row
-                    if end is None:
-                        stream._next_row = batch.next_row
+                start += stream._global_rows
+                stream._progress = start if end is None else min(start, end)
+                if end is None:
+                    stream._next_row = start
                 yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
+        running.closed = True
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -130,6 +150,7 @@ class StreamLoader(DataLoader[Any]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on behind a state with the next pass; see `StreamingDataset.load_state_dict`."""
         self.stream.load_state_dict(state)
+        self.stream._settle()
 
 
 def _as_it_is(batch: Any) -> Any:

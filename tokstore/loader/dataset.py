@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tokstore.loader.batch import Batch
 from tokstore.loader.data_loader import Chunk, as_tensor, first_row, make_loader
-from tokstore.loader.ranks import find_ranks
+from tokstore.loader.ranks import find_ranks, warn_of_sharding
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.arguments import emitted, integer, one_of, special
@@ -211,7 +211,7 @@ class StreamingDataset(IterableDataset[Any]):
         self._next_row = self._progress = 0
         self._skip = 0
         self._loaded = False
-        self._live: weakref.ref[_Stream] | None = None
+        self._live: weakref.ref[Any] | None = None
 
     @property
     def rows_per_epoch(self) -> int:
@@ -244,6 +244,7 @@ class StreamingDataset(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         """Start the next pass. Its iterator has `close()`; its threads also end when it is exhausted or forgotten."""
+        warn_of_sharding(self._ranks)
         return self._start(chunk=1)
 
     def _start(self, chunk: int) -> _Stream:
@@ -271,6 +272,14 @@ class StreamingDataset(IterableDataset[Any]):
             start, end = end, end + rows
             batches = self._batches(rows)
         return start, end, batches
+
+    def _settle(self) -> None:
+        """Turn batches that a worker's state has made into rows, where other workers go on."""
+        if self._skip:
+            _, end, _ = self._pass()
+            after = self._next_row + self._skip * self._global_rows
+            self._next_row = self._progress = after if end is None else min(after, end)
+            self._skip = 0
 
     def _reader(self, threads: Any) -> RowReader:
         """Make a reader of rows, and the pool at first use."""
@@ -302,18 +311,20 @@ class StreamingDataset(IterableDataset[Any]):
         """Return the state behind a batch: plain integers and strings.
 
         Args:
-            batch: The batch after which to go on. Without it the object answers for itself, which only a worker of a
-                `DataLoader` can: elsewhere batches wait between the stream and the caller.
+            batch: The batch after which to go on. Without it the iterator that this process runs answers, in a worker
+                of a `DataLoader` too, so that torchdata's `StatefulDataLoader` can ask. From such a state at the end
+                of a pass comes an empty pass first.
 
         Raises:
             TypeError: This is no `Batch`; for single rows use `state_at`.
-            RuntimeError: No batch is given outside of a worker.
+            RuntimeError: No batch is given, and no iterator runs in this process: batches may wait in a worker.
         """
         if batch is None:
             stream = None if self._live is None else self._live()
-            if get_worker_info() is None or stream is None:
+            if stream is None:
                 raise RuntimeError("state_dict needs the last batch, state_dict(batch): others may wait already")
-            return self._identity() | stream.state()
+            where: dict[str, int] = stream.state()
+            return self._identity() | where
         if not isinstance(batch, Batch):
             raise TypeError(
                 f"state_dict takes a Batch of this stream, not {type(batch).__name__}; or use state_at(rows=)"

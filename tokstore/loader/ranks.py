@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from typing import Any
 
 import torch
 
 from tokstore.stream.arguments import integer
 
-__all__ = ["find_ranks"]
+__all__ = ["find_ranks", "warn_of_sharding"]
 
 _MOST = 1 << 20
 
@@ -60,3 +62,15 @@ def find_ranks(rank: int | None, world_size: int | None, process_group: Any) -> 
     if not own < count:
         raise ValueError(f"the environment has RANK={own} of WORLD_SIZE={count}")
     return own, count
+
+
+def warn_of_sharding(ranks: int) -> None:
+    """Warn when a stream that has its ranks is iterated as it is while Accelerate, which shards again, is at work."""
+    module = sys.modules.get("accelerate.state")
+    state = {} if module is None else getattr(module.PartialState, "_shared_state", {})
+    if ranks > 1 and state.get("num_processes", 1) > 1:
+        warnings.warn(
+            "Accelerate would shard this stream a second time, and its ranks are apart already; prepare data.loader() "
+            "instead, or make the stream with rank=0, world_size=1",
+            stacklevel=3,
+        )
