@@ -65,6 +65,7 @@ LAYERS = [
     "attachments",
     "tokenizer",
     "describe",
+    "describe_text",
     "creation",
     "selection",
     "weights",
