@@ -58,6 +58,7 @@ LAYERS = [
     "intake_arrays",
     "intake",
     "vector_encoding",
+    "rounded",
     "encoders",
     "writer",
     "parts",
