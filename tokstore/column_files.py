@@ -25,8 +25,8 @@ from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.objects import object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
-from tokstore.placement import ABSENT, FIRST_FILE, Placement, has_nan, keeps_ranges
-from tokstore.ranges import find_nans, range_of
+from tokstore.placement import ABSENT, FIRST_FILE, Placement, has_nan, keeps_ranges, may_have_values
+from tokstore.ranges import find_nans, range_of, range_of_texts
 from tokstore.rounded import Rounded
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, file_path
@@ -92,7 +92,7 @@ class Cover:
                 known[shard] = self.ranges[i]
             # No range means no value: where others have values and no range, the page has none at all.
             others = np.setdiff1d(np.arange(n), shards)
-            ranges = None if old.ranges is None and old.values[others].any() else tuple(known)
+            ranges = None if old.ranges is None and may_have_values(old, kind)[others].any() else tuple(known)
         constants = None
         if old.constants is not None:
             constants = old.take(np.setdiff1d(np.arange(n), shards)).constants
@@ -253,8 +253,9 @@ class ColumnFiles:
         for k, i in enumerate(self._waiting):
             self._facts[i] = (number, int(edges[k]), *(int(one[k]) for one in table))
         if keeps_ranges(self._column.type):
+            starts = _value_starts(new.rows)
             for k, i in enumerate(self._waiting):
-                self._cover.ranges[i] = _range(new.rows, int(edges[k]), int(edges[k + 1]))
+                self._cover.ranges[i] = _range(new.rows, starts, int(edges[k]), int(edges[k + 1]))
         self._buffer, self._buffered = ColumnBuffer(self._column), 0
         self._waiting, self._spans, self._fresh = [], [], []
         self._rounded.clear()
@@ -294,10 +295,19 @@ def _value_starts(rows: ColumnRows) -> Ints:
     return width * np.arange(rows.rows + 1)
 
 
-def _range(rows: ColumnRows, start: int, stop: int) -> tuple[Any, Any] | None:
-    """Return the range of the present values of some rows of fixed shape."""
-    width = rows.values.size // rows.rows if rows.rows else 1
-    values = rows.values[width * start : width * stop]
-    if rows.valid is not None and not rows.valid[start:stop].all():
-        values = values[np.repeat(rows.valid[start:stop], width)]
+def _range(rows: ColumnRows, starts: Ints, start: int, stop: int) -> tuple[Any, Any] | None:
+    """Return the range of the present values of some rows of fixed shape, or of texts.
+
+    Args:
+        rows: All rows.
+        starts: The first value of each, with the number of values at the end.
+        start, stop: Which of them.
+    """
+    valid = None if rows.valid is None else rows.valid[start:stop]
+    if rows.lengths is not None:
+        texts = np.stack([starts[start:stop], starts[start + 1 : stop + 1]], axis=1)
+        return range_of_texts(rows.values, texts if valid is None else texts[valid])
+    values = rows.values[starts[start] : starts[stop]]
+    if valid is not None and not valid.all():
+        values = values[np.repeat(valid, len(values) // len(valid))]
     return range_of(values)
