@@ -237,7 +237,21 @@ def test_columns_that_others_have_changed(tmp_path: Path) -> None:
 
 
 def test_the_other_rows_of_the_table(tmp_path: Path) -> None:
-    """What the table of format.md 9 says of appends, names, deletions, compaction and tags that others overtook."""
+    """What the table of format.md 9 says of appends, names, deletions and tags that others overtook.
+
+    Where its rows are tested; columns are "is applied again" and "MUST be refused":
+
+    - append: here (a free column; one that is not optional), staged samples in `test_parts`; another
+      type: `test_parts.test_part_of_another_store`.
+    - add a column: `test_what_others_commit_while_a_column_is_written` (samples appended; a name that is taken, shards
+      rewritten), `test_a_column_that_must_not_be_missing` (not optional).
+    - fill a column: `test_what_others_commit_while_a_column_is_filled`, all of it.
+    - drop, rename: `test_names_are_changed_again`; refused: `test_columns_that_others_have_changed`, and here.
+    - delete: here; while shards are compacted: `test_everything_at_once`.
+    - compact, merge: `test_two_compactions_at_once` (the shards are gone), and
+      `test_compact.test_others_change_the_store_meanwhile` (deletions are replayed; values were filled).
+    - tag: `test_names_are_changed_again`; refused: here.
+    """
     write(tmp_path / "s")
 
     def pair() -> tuple[ts.Store, ts.Store]:
@@ -267,12 +281,148 @@ def test_the_other_rows_of_the_table(tmp_path: Path) -> None:
     with pytest.raises(ts.TokstoreError, match="v1"):
         one.tag("v1", version=1)
     one, other = pair()
-    other.compact(min_deleted=0)
-    assert one.compact(min_deleted=0).conflicts or len(one) == 38
     assert ts.open(tmp_path / "s").take(slice(None), [])["sample_id"].tolist() == [
         i for i in range(41) if i not in (3, 4, 5)
     ]
     assert ts.verify(tmp_path / "s").problems == []
+
+
+@pytest.mark.parametrize("verb", ["compact", "merge"])
+@pytest.mark.parametrize("other_verb", ["compact", "merge"])
+def test_two_compactions_at_once(verb: str, other_verb: str, tmp_path: Path) -> None:
+    """Whoever comes second with the same shards commits nothing, says so and leaves no file; no sample is doubled."""
+    store = write(tmp_path / "s")
+    store.delete(ids=[3, 4, 5])
+    twin = ts.open(tmp_path / "s")
+    options: dict[str, dict[str, Any]] = {"compact": {"min_deleted": 0.0}, "merge": {}}
+    after: list[tuple[int, set[Path]]] = []
+
+    def interfere(progress: ts.Progress) -> None:
+        if not after:
+            done = getattr(twin, other_verb)(threads=1, shard_tokens=1000, **options[other_verb])
+            assert done.versions == 1
+            after.append((twin.version, set(data_files(tmp_path / "s"))))
+
+    done = getattr(store, verb)(threads=1, shard_tokens=1000, progress=interfere, **options[verb])
+    version, files = after[0]
+    assert (done.replaced, done.made, done.versions, done.left_out) == (0, 0, 0, 0)
+    assert done.conflicts == 1
+    assert ts.open(tmp_path / "s").version == store.refresh().version == version
+    assert set(data_files(tmp_path / "s")) == files, "what the one that lost has written since is gone"
+    assert store.take(slice(None), [])["sample_id"].tolist() == [i for i in range(40) if i not in (3, 4, 5)]
+    assert store["t"].to_list() == [[i] * 4 for i in range(40) if i not in (3, 4, 5)]
+    assert ts.verify(tmp_path / "s").problems == []
+
+
+def test_a_column_that_must_not_be_missing(tmp_path: Path) -> None:
+    """Samples that were appended meanwhile have no value: refused, and nothing stays; deletions do not matter."""
+    store, twin = write(tmp_path / "s"), ts.open(tmp_path / "s")
+    before: list[tuple[int, set[Path]]] = []
+
+    def values(change: Callable[[], Any]) -> Any:
+        yield np.arange(30)
+        change()
+        before.append((twin.version, set(data_files(tmp_path / "s"))))
+        yield np.arange(len(store) - 30)
+
+    def append() -> None:
+        with twin.writer(threads=1) as w:
+            w.append(t=[5])
+
+    with pytest.raises(ts.ConflictError, match="appended meanwhile, and column 'q' must not be missing"):
+        store.add_column("q", values(append), ts.Label(), optional=False, threads=1)
+    assert (ts.open(tmp_path / "s").version, set(data_files(tmp_path / "s"))) == before[0]
+    assert not list((tmp_path / "s" / "columns").iterdir())
+    store.refresh()
+    store.add_column("q", values(lambda: twin.delete(ids=[7, 35])), ts.Label(), optional=False, threads=1)
+    assert not store.schema["q"].optional
+    ids = store.take(slice(None), [])["sample_id"]
+    assert store["q"].tolist() == [i if i < 30 else i - 30 for i in ids.tolist()]
+    assert len(store) == 39
+    assert ts.verify(tmp_path / "s").problems == []
+
+
+WHILE_FILLED: dict[str, tuple[Callable[[ts.Store], Any], str | None]] = {
+    "append": (lambda s: s.writer(threads=1).__enter__(), None),
+    "delete": (lambda s: s.delete(ids=[2, 8]), None),
+    "another column": (lambda s: s.fill_column("s", [9.0], ids=[2]), None),
+    "the same column elsewhere": (lambda s: s.fill_column("q", [9], ids=[30]), None),
+    "compact elsewhere": (lambda s: (s.delete(ids=[36, 37]), s.compact(min_deleted=0.1, shard_tokens=20)), None),
+    "the same column": (lambda s: s.fill_column("q", [9], ids=[1]), "values of column 'q' were filled in meanwhile"),
+    "drop": (lambda s: s.drop_column("q"), "column 'q' was dropped meanwhile"),
+    "rename": (lambda s: s.rename_column("q", "r"), "column 'q' was renamed to 'r' meanwhile"),
+    "compact": (lambda s: (s.delete(ids=[1]), s.compact(min_deleted=0)), "were rewritten meanwhile"),
+    "merge": (lambda s: s.merge(shard_tokens=1000), "were rewritten meanwhile"),
+}
+
+
+@pytest.mark.parametrize("what", WHILE_FILLED)
+def test_what_others_commit_while_a_column_is_filled(what: str, tmp_path: Path) -> None:
+    """Between reading and committing: joined where the shards are as they were, else refused without a trace."""
+    write(tmp_path / "s").add_column("q", np.arange(30, 40), ts.Label(), ids=np.arange(30, 40), threads=1)
+    store, twin = ts.open(tmp_path / "s"), ts.open(tmp_path / "s")
+    change, refusal = WHILE_FILLED[what]
+    before: list[set[Path]] = []
+
+    def values(batch: dict[str, Any]) -> Any:
+        if not before:
+            if what == "append":
+                with twin.writer(threads=1) as w:
+                    w.append(t=[5])
+            else:
+                change(twin)
+            before.append(set(data_files(tmp_path / "s")))
+        return batch["sample_id"] + 100
+
+    if refusal is None:
+        store.fill_column("q", values, inputs=[], threads=1)
+        found = store.refresh().take(slice(None), ["q"])
+        ids = found["sample_id"]
+        expected = np.where(ids < 30, ids + 100, np.where((ids == 30) & (what == "the same column elsewhere"), 9, ids))
+        assert found["q"][ids < 40].tolist() == expected[ids < 40].tolist()
+        assert (store.missing("q") == (ids == 40)).all()
+        assert len(store) == len(twin.refresh())
+        assert what != "another column" or store["s"][2] == 9.0
+    else:
+        version = twin.version
+        with pytest.raises(ts.ConflictError, match=refusal):
+            store.fill_column("q", values, inputs=[], threads=1)
+        assert ts.open(tmp_path / "s").version == twin.version == version + 1 + (what == "compact")
+        assert set(data_files(tmp_path / "s")) == before[0]
+    assert ts.verify(tmp_path / "s").problems == []
+
+
+@pytest.mark.parametrize("what", ["append", "delete", "other name", "drop another", "tag"])
+def test_names_are_changed_again(what: str, tmp_path: Path) -> None:
+    """Drops, renames and tags that others overtook are done to the newest version, whatever else they changed."""
+    for number, change in enumerate(
+        (lambda s: s.drop_column("q"), lambda s: s.rename_column("q", "r"), lambda s: s.tag("mine"))
+    ):
+        path = tmp_path / f"{number}"
+        made = write(path)
+        made.add_column("q", np.arange(40), ts.Label())
+        made.add_column("p", np.arange(40), ts.Label())
+        one, other = ts.open(path), ts.open(path)
+        if what == "append":
+            with other.writer(threads=1) as w:
+                w.append(t=[5])
+        else:
+            {
+                "delete": lambda s: s.delete(ids=[3]),
+                "other name": lambda s: s.rename_column("p", "z"),
+                "drop another": lambda s: s.drop_column("p"),
+                "tag": lambda s: s.tag("theirs"),
+            }[what](other)
+        tagged = one.version
+        change(one)
+        found = ts.open(path)
+        assert found.version == other.version + 1
+        assert len(found) == len(other)
+        names = set(other.schema.names)
+        assert set(found.schema.names) == (names - {"q"} | ({"r"} if number == 1 else set()) if number < 2 else names)
+        tags = {"theirs": tagged} if what == "tag" else {}
+        assert dict(found._version.root.tags) == tags | ({"mine": tagged} if number == 2 else {})
+        assert ts.verify(path).problems == []
 
 
 def test_killed_while_columns_are_added(tmp_path: Path) -> None:

@@ -24,25 +24,29 @@ def write_text(path: Path, texts: list[str], **options: Any) -> ts.Store:
     return ts.open(path)
 
 
-def test_repr_is_a_table(tmp_path: Path) -> None:
+def test_repr_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Path, totals, and one line per column with type, values, bytes, range and missing."""
+    monkeypatch.setenv("COLUMNS", "300")
     store = ts.open(write_samples(tmp_path / "s", SCHEMA, SAMPLES))
     lines = repr(store).splitlines()
     total = store.stored_bytes()
     assert lines[0].startswith(
         f"{tmp_path / 's'}: version 1 · 5 samples · 46 tokens · 1 shard · {total / 1000:.1f} kB · "
     )
-    assert lines[0].endswith(f"{8 * total / 46:.2f} bits/token")
-    assert lines[1].split() == ["column", "type", "values", "bytes", "bits/value", "range", "missing"]
+    assert lines[0].endswith(f"{8 * total / 46:.2f} bits/token with all columns")
+    assert lines[1].split() == [
+        *("column", "type", "values", "bytes", "share", "per", "sample", "bits/value", "missing", "range")
+    ]
     assert [line.split()[0] for line in lines[2:]] == list(SCHEMA.names)
-    assert lines[3].split()[-4:] == ["-0", "…", "65504", "1"]
+    assert lines[3].split()[-4:] == ["1", "0", "…", "65504"]
     assert "0 … 2" in lines[4]
     assert all(line == line.rstrip() for line in lines)
     assert "3 shards ·" in repr(ts.open(write_samples(tmp_path / "t", SCHEMA, SAMPLES, shard_tokens=30)))
 
 
-def test_repr_of_empty_and_strange_stores(tmp_path: Path) -> None:
+def test_repr_of_empty_and_strange_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No samples, no tokens, only NaN, infinities: always a table and a JSON."""
+    monkeypatch.setenv("COLUMNS", "300")
     schema = ts.Schema(a=ts.Score(optional=True), b=ts.Score("float64"), c=ts.Label(optional=True), d=ts.Text())
     rows = [{"a": float("nan"), "b": float("inf"), "c": None, "d": ""}, {"a": None, "b": -0.0, "c": None, "d": "x"}]
     for i, some in enumerate(([], rows, rows[:1])):
@@ -62,7 +66,7 @@ def test_html_is_escaped(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in found
     assert "<b>&" not in found
     assert found.count("<tr>") == 2
-    assert found.count("<th>") == found.count("<td>") == 7
+    assert found.count("<th") == found.count("<td") == 8
 
 
 def test_describe_adds_up(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokstore._version import __version__
 from tokstore.block import ColumnRows
@@ -24,8 +25,9 @@ from tokstore.format import MAX_SHARD_SAMPLES
 from tokstore.objects import object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
-from tokstore.placement import ABSENT, FIRST_FILE, Placement, has_nan, keeps_ranges
-from tokstore.ranges import find_nans, range_of
+from tokstore.placement import ABSENT, FIRST_FILE, Placement, has_nan, keeps_ranges, may_have_values
+from tokstore.ranges import find_nans, range_of, range_of_texts
+from tokstore.rounded import Rounded
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, file_path
 from tokstore.shard_writer import FileFacts, write_data_file
@@ -90,7 +92,7 @@ class Cover:
                 known[shard] = self.ranges[i]
             # No range means no value: where others have values and no range, the page has none at all.
             others = np.setdiff1d(np.arange(n), shards)
-            ranges = None if old.ranges is None and old.values[others].any() else tuple(known)
+            ranges = None if old.ranges is None and may_have_values(old, kind)[others].any() else tuple(known)
         constants = None
         if old.constants is not None:
             constants = old.take(np.setdiff1d(np.arange(n), shards)).constants
@@ -131,7 +133,9 @@ class ColumnFiles:
         target: int | None = None,
     ) -> None:
         self._storage, self._column, self._target = storage, column, target or FILE_BYTES
-        self._encoders = Encoders(column.level or "default", load)
+        self._rounded: dict[int, Rounded] = {}  # what rounded the vectors of the file in the making
+        self._fresh: list[NDArray[np.bool_]] = []
+        self._encoders = Encoders(column.level or "default", load, self._rounded)
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="tokstore-column")
         self._most_rows = _RAGGED_ROWS if column.type.ragged else MAX_SHARD_SAMPLES
         self._buffer = ColumnBuffer(column)
@@ -142,7 +146,14 @@ class ColumnFiles:
         self._facts: list[tuple[int, ...]] = []
         self._cover = Cover()
 
-    def add(self, keys: Sequence[bytes], counts: Ints, rows: ColumnRows, spans: Sequence[Ints]) -> None:
+    def add(
+        self,
+        keys: Sequence[bytes],
+        counts: Ints,
+        rows: ColumnRows,
+        spans: Sequence[Ints],
+        rounded: Rounded | None = None,
+    ) -> None:
         """Take in the next shards of a page.
 
         Args:
@@ -150,7 +161,11 @@ class ColumnFiles:
             counts: Rows of each.
             rows: The rows of all of them; a shard of which all rows are missing becomes absent.
             spans: Samples in each span of each shard, so that blocks end where spans end.
+            rounded: What rounded some of the rows before, and which it did not; ``None`` if nothing did.
         """
+        held = self._rounded.get(self._column.column_id)
+        if self._waiting and (held and held.transform) != (rounded and rounded.transform):
+            self._write()  # one file cannot hold both
         edges = np.concatenate([[0], np.cumsum(counts)])
         byte_edges = rows.values.itemsize * _value_starts(rows)[edges]
         is_absent = counts == 0
@@ -179,6 +194,10 @@ class ColumnFiles:
                     continue
                 stop = at + 1
             self._buffer.add(rows, int(edges[at]), int(edges[stop]))
+            if rounded is not None and rounded.fresh is not None:
+                held = self._rounded.get(self._column.column_id)
+                self._rounded[self._column.column_id] = rounded if held is None else held.joined(rounded)
+                self._fresh.append(rounded.fresh[int(edges[at]) : int(edges[stop])])
             self._buffered += int(edges[stop] - edges[at])
             self._waiting += range(first + at, first + stop)
             self._spans += spans[at:stop]
@@ -209,6 +228,9 @@ class ColumnFiles:
 
     def _write(self) -> None:
         """Write the rows that wait as one file, and note what it holds of its shards."""
+        one = self._column.column_id
+        if one in self._rounded:
+            self._rounded[one] = replace(self._rounded[one], fresh=np.concatenate(self._fresh))
         new = self._encoders.prepare(self._column, self._buffer.rows(), self._pool)
         file_id, number = secrets.token_bytes(16), FIRST_FILE + len(self._cover.files)
         sink = self._storage.sink(file_path(file_id))
@@ -231,10 +253,12 @@ class ColumnFiles:
         for k, i in enumerate(self._waiting):
             self._facts[i] = (number, int(edges[k]), *(int(one[k]) for one in table))
         if keeps_ranges(self._column.type):
+            starts = _value_starts(new.rows)
             for k, i in enumerate(self._waiting):
-                self._cover.ranges[i] = _range(new.rows, int(edges[k]), int(edges[k + 1]))
+                self._cover.ranges[i] = _range(new.rows, starts, int(edges[k]), int(edges[k + 1]))
         self._buffer, self._buffered = ColumnBuffer(self._column), 0
-        self._waiting, self._spans = [], []
+        self._waiting, self._spans, self._fresh = [], [], []
+        self._rounded.clear()
 
     def _facts_of_shards(self, facts: FileFacts, rows: ColumnRows, edges: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         """Return values, stored bytes, missing and NaN counts of the shards of a file."""
@@ -271,10 +295,19 @@ def _value_starts(rows: ColumnRows) -> Ints:
     return width * np.arange(rows.rows + 1)
 
 
-def _range(rows: ColumnRows, start: int, stop: int) -> tuple[Any, Any] | None:
-    """Return the range of the present values of some rows of fixed shape."""
-    width = rows.values.size // rows.rows if rows.rows else 1
-    values = rows.values[width * start : width * stop]
-    if rows.valid is not None and not rows.valid[start:stop].all():
-        values = values[np.repeat(rows.valid[start:stop], width)]
+def _range(rows: ColumnRows, starts: Ints, start: int, stop: int) -> tuple[Any, Any] | None:
+    """Return the range of the present values of some rows of fixed shape, or of texts.
+
+    Args:
+        rows: All rows.
+        starts: The first value of each, with the number of values at the end.
+        start, stop: Which of them.
+    """
+    valid = None if rows.valid is None else rows.valid[start:stop]
+    if rows.lengths is not None:
+        texts = np.stack([starts[start:stop], starts[start + 1 : stop + 1]], axis=1)
+        return range_of_texts(rows.values, texts if valid is None else texts[valid])
+    values = rows.values[starts[start] : starts[stop]]
+    if valid is not None and not valid.all():
+        values = values[np.repeat(valid, len(values) // len(valid))]
     return range_of(values)

@@ -6,6 +6,7 @@ What is held is one shard, or some tens of megabytes of smaller ones, beside the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tokstore.intake import missing_rows
 from tokstore.packed import Ints
 from tokstore.placement import Placement
 from tokstore.reading import read_rows
+from tokstore.rounded import RoundedBy
 from tokstore.schema import Column
 from tokstore.version import ShardRows, Version
 
@@ -57,6 +59,7 @@ def write_some(
     report: Callable[[int], None],
 ) -> None:
     """Write a column of the shards that get values, with the values that they keep."""
+    finder = RoundedBy(version)
     for number, start in enumerate(version.page_starts[:-1].tolist()):
         (page,), (plan,), gone = version.pages([number]), version.plans([number]), version.deletions(number)
         starts = version.shard_starts(number) + start
@@ -81,7 +84,12 @@ def write_some(
                 inside, new = source.among(int(starts[shard]), int(starts[shard + 1]))
                 at = live[inside]
                 report(new.rows)
-            files.add([keys[shard]], np.array([samples]), overlay(rows, at, new), [spans[shard]])
+            fresh = np.zeros(samples, bool)
+            fresh[at] = True
+            is_kept = ~fresh if rows.valid is None else rows.valid & ~fresh
+            before_now = finder.of(number, shard, column) if is_kept.any() else None
+            rounded = None if before_now is None else replace(before_now, fresh=fresh)
+            files.add([keys[shard]], np.array([samples]), overlay(rows, at, new), [spans[shard]], rounded)
             before.append(page.holder(column.column_id, shard))
         files.end_page()
 

@@ -22,6 +22,7 @@ from tokstore.packed import Ints
 from tokstore.page_parts import PageParts, PageSum, with_pages
 from tokstore.reading import read_lengths, read_rows
 from tokstore.root import Root
+from tokstore.rounded import Rounded, rounded_segments
 from tokstore.shard import file_path
 from tokstore.version import ShardRows, Version
 from tokstore.writer import Writer
@@ -101,7 +102,7 @@ def rewrite_group(
     version: Version,
     keys: Sequence[bytes],
     facts: PageFacts,
-    open_writer: Callable[[Callable[[NewShards], None]], Writer],
+    open_writer: Callable[[Callable[[NewShards], None], dict[int, Rounded]], Writer],
     report: Callable[[int], None],
 ) -> Group | None:
     """Write the samples that are left of shards to new ones; ``None`` if the shards are not there any more.
@@ -110,7 +111,7 @@ def rewrite_group(
         version: The version that is read.
         keys: What tells the shards from others.
         facts: What is known of pages.
-        open_writer: Makes a writer, given what takes its shards.
+        open_writer: Makes a writer, given what takes its shards, and a dict that says what rounded the next ones.
         report: Called with samples done.
     """
     shards = find_shards(version, keys, facts)
@@ -125,13 +126,17 @@ def rewrite_group(
     if not len(first):
         return Group(list(keys), is_gone, holders, None)
     written: list[NewShards] = []
-    writer = open_writer(written.append)
-    # Where a shard has to end, since its ids are in so many runs.
+    rounded: dict[int, Rounded] = {}
+    writer = open_writer(written.append, rounded)
+    # Where a shard has to end: its ids are in so many runs, or other vectors follow than one file can hold.
     ends = np.cumsum(count)
-    cuts = ends[_SHARD_RUNS - 1 : -1 : _SHARD_RUNS].tolist()
+    segments = rounded_segments(version, shards, [len(one.rows) for one in live])
+    cuts = sorted({*ends[_SHARD_RUNS - 1 :: _SHARD_RUNS].tolist(), *(end for end, _ in segments)})
     try:
         begin = int(version.page_starts[shards[0][0]] + version.shard_starts(shards[0][0])[shards[0][1]])
-        for low, high in pairwise([0, *cuts, int(ends[-1])]):
+        for low, high in pairwise([0, *cuts]):
+            rounded.clear()
+            rounded.update(next(found for end, found in segments if low < end))
             for a, b in _chunks(version, begin + low, begin + high):
                 groups = version.locate(np.arange(a, b))
                 found = read_rows(version, version.root.schema.columns, groups)

@@ -1,19 +1,18 @@
-"""What a version holds and what it costs, as facts for machines and as tables for people."""
+"""What a version holds and what it costs, as facts that JSON can hold; `describe_text` lays them out for people."""
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 import numpy as np
 
-from tokstore.column_types import Tokens, UnknownType
+from tokstore.column_types import INT8, PCA, ColumnType, Score, SoftLabel, Tokens, UnknownType, Vector
 from tokstore.format import FLAG_OBJECT
 from tokstore.placement import FIRST_FILE
 from tokstore.schema import Column
 from tokstore.version import Version
 
-__all__ = ["deleted_text", "describe_version", "version_html", "version_text"]
+__all__ = ["describe_version"]
 
 _CODEC_NAMES = {1: "tokens", 2: "numbers", 3: "text", 4: "codes", 5: "vectors", 6: "bits"}
 _FORM_NAMES = {
@@ -79,22 +78,12 @@ def _deleted(version: Version) -> dict[str, Any]:
     return {"samples": deleted, "share": share, "compact": share > COMPACT_SHARE}
 
 
-def deleted_text(facts: dict[str, Any]) -> str:
-    """Say what is to be done about deleted samples; nothing where they are few."""
-    gone = facts["deleted"]
-    if not gone["compact"]:
-        return ""
-    return (
-        f"{count_text(gone['samples'])} samples are deleted, {gone['share']:.0%} of all: "
-        "compact and then prune give their bytes back"
-    )
-
-
 def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> dict[str, Any]:
     """Return the facts of one column."""
     totals = version.root.columns.get(column.column_id)
     kind = column.type
     made: dict[str, Any] = {"id": column.column_id, "name": column.name, "type": repr(kind), "level": column.level}
+    made["loss"] = _loss(kind)
     made["codec"] = None if isinstance(kind, UnknownType) else _CODEC_NAMES[kind.codecs[0]]
     if totals is not None:
         low, high = totals.span or (None, None)
@@ -111,6 +100,23 @@ def _column(version: Version, column: Column, detail: dict[str, Any] | None) -> 
         made |= detail
         made["total_bytes"] = detail["section_bytes"] + detail["object_bytes"] + made.get("block_bytes", 0)
     return made
+
+
+def _loss(kind: ColumnType) -> str | None:
+    """Say what a type promises of values that do not come back bit for bit; ``None`` where all of them do."""
+    if isinstance(kind, Score) and kind.max_error is not None:
+        return f"at most {kind.max_error:g} off"
+    if isinstance(kind, SoftLabel):
+        kept = "" if kind.top is None else f"{kind.top} of {kind.classes:,} classes, "
+        return f"{kept}probabilities as {kind.probability}"
+    if isinstance(kind, Vector) and kind.method == INT8:
+        return "int8, a byte per dimension"
+    if isinstance(kind, Vector) and kind.method == PCA:
+        axes = "along each principal axis" if kind.rotate else "per dimension"
+        if kind.max_error is not None:
+            return f"at most {kind.max_error:g} off {axes}"
+        return f"at most {kind.bytes_per_vector:g} bytes per vector, the rotation apart"
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -184,88 +190,3 @@ def _count_forms(counts: dict[str, int], codec: int, forms: Any) -> None:
         value_form = _FORM_NAMES.get(codec, {}).get(form & 15, str(form & 15))
         name = f"{value_form}, {_PACKING_NAMES.get(form >> 4, '?')}"
         counts[name] = counts.get(name, 0) + amount
-
-
-def count_text(value: int) -> str:
-    """Return a count with thin groups, such as ``8 600 020``.
-
-    Example:
-        >>> count_text(8600020)
-        '8,600,020'
-    """
-    return f"{value:,}"
-
-
-def bytes_text(nbytes: int) -> str:
-    """Return a size for people.
-
-    Example:
-        >>> bytes_text(9_139_000)
-        '9.1 MB'
-    """
-    size, unit = float(nbytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size < 999.5 or unit == "PB":
-            break
-        size /= 1000
-    return f"{nbytes} B" if unit == "B" else f"{size:.1f} {unit}"
-
-
-def _rows(facts: dict[str, Any]) -> tuple[str, list[list[str]]]:
-    """Return the heading and the table rows of a version."""
-    heading = f"version {facts['version']} · {count_text(facts['samples'])} samples"
-    if facts["tokens"] is not None:
-        heading += f" · {count_text(facts['tokens'])} tokens"
-    heading += f" · {count_text(facts['shards'])} shard{'' if facts['shards'] == 1 else 's'}"
-    heading += f" · {bytes_text(facts['bytes']['total'])}"
-    if facts["bits_per_token"] is not None:
-        heading += f" · {facts['bits_per_token']:.2f} bits/token"
-    rows = [["column", "type", "values", "bytes", "bits/value", "range", "missing"]]
-    for one in facts["columns"]:
-        bits = one.get("bits_per_value")
-        low, high = one.get("min"), one.get("max")
-        rows.append(
-            [
-                one["name"],
-                one["type"],
-                count_text(one.get("values", 0)),
-                bytes_text(one.get("block_bytes", 0)),
-                "" if bits is None else f"{bits:.2f}",
-                "" if low is None else f"{_number_text(low)} … {_number_text(high)}",
-                count_text(one["missing"]) if one.get("missing") else "",
-            ]
-        )
-    return heading, rows
-
-
-def _number_text(value: float | str) -> str:
-    """Return an end of a range; infinities come as words."""
-    return value if isinstance(value, str) else f"{value:.6g}"
-
-
-def version_text(path: str, facts: dict[str, Any]) -> str:
-    """Return a table for terminals."""
-    heading, rows = _rows(facts)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = (2, 3, 4, 6)
-    lines = [
-        "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        for row in rows
-    ]
-    advice = deleted_text(facts)
-    return "\n".join([f"{path}: {heading}", *(f"  {line.rstrip()}" for line in lines), *([advice] if advice else [])])
-
-
-def version_html(path: str, facts: dict[str, Any]) -> str:
-    """Return a table for notebooks."""
-    heading, rows = _rows(facts)
-    cells = ["".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in row) for tag, row in _tagged(rows)]
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
-    advice = deleted_text(facts)
-    below = f"<p>{html.escape(advice)}</p>" if advice else ""
-    return f"<div><b>{html.escape(path)}</b>: {html.escape(heading)}<table>{body}</table>{below}</div>"
-
-
-def _tagged(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
-    """Pair the first row with heading cells and the others with data cells."""
-    return [("th" if i == 0 else "td", row) for i, row in enumerate(rows)]

@@ -23,8 +23,16 @@ from tokstore.column_types import BFLOAT16, BIT, EXACT, PCA, Bytes, Category, Co
 from tokstore.column_writer import NewColumn
 from tokstore.frames import Dictionary, compress
 from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
+from tokstore.rounded import Rounded, twice_rounded
 from tokstore.schema import Column
-from tokstore.vector_encoding import ExactEncoder, ModelEncoder, choose_model, quality_record
+from tokstore.vector_encoding import (
+    ExactEncoder,
+    ModelEncoder,
+    choose_model,
+    keep_transform,
+    keeps_budget,
+    quality_record,
+)
 
 __all__ = ["Encoders", "LoadObject"]
 
@@ -49,14 +57,15 @@ class Encoders:
     Args:
         level: Of columns that have none in the schema.
         load: Returns what the store has already.
+        rounded: What rounded the vectors of the next shard before, by column id; whoever gave it may change it.
 
     Attributes:
         waiting: Objects that have to be in the store before a root names their files, by digest.
         brought: Objects that came with the shards since the last commit, by digest, with their bytes.
     """
 
-    def __init__(self, level: str, load: LoadObject | None) -> None:
-        self._level, self._load = level, load
+    def __init__(self, level: str, load: LoadObject | None, rounded: dict[int, Rounded] | None = None) -> None:
+        self._level, self._load, self._rounded = level, load, {} if rounded is None else rounded
         self._held: dict[int, _Held | None] = {}
         self.waiting: dict[bytes, StoredObject] = {}
         self.brought: dict[bytes, int] = {}
@@ -163,6 +172,9 @@ class Encoders:
         if kind.method == EXACT:
             return NewColumn(column, rows, ExactEncoder(kind, _NUMBER_LEVELS[level], rows.values))
         entropy = kind.method == PCA and level not in ("plain", "fast")
+        before = self._rounded.get(column.column_id)
+        if before is not None:
+            return self._rounded_again(column, kind, rows, level, before, pool)
         held = self._shared(column, lambda content: VectorModel.decode(content, kind.dim, kind.ends))
         shared = None if held is None else held.made
         model = choose_model(kind, rows, shared, entropy)
@@ -173,6 +185,28 @@ class Encoders:
         else:
             needed = self._bring(column, model, pool.submit(encode_object, VECTOR_MODEL, model.encode()))
         quality = quality_record(kind, rows, model)
+        return NewColumn(column, rows, encoder, needed, canonical=encoder.stored, quality=quality)
+
+    def _rounded_again(
+        self, column: Column, kind: Vector, rows: ColumnRows, level: str, before: Rounded, pool: ThreadPoolExecutor
+    ) -> NewColumn:
+        """Encode vectors of which some were rounded once as the integers that these are."""
+        entropy = kind.method == PCA and level not in ("plain", "fast")
+        model = keep_transform(kind, rows, before.model, entropy)
+        quality = before.quality(kind, rows, model)
+        if before.fresh is not None and not keeps_budget(kind, rows, model, entropy):
+            # A budget promises bytes and no error, and new vectors do not fit into it.
+            model = choose_model(kind, rows, None, entropy)
+            quality = twice_rounded(quality, quality_record(kind, rows, model))
+
+        def held() -> StoredObject:
+            self.waiting.setdefault(before.stored.digest, before.stored)
+            return before.stored
+
+        needed = held
+        if model is not before.model:
+            needed = self._bring(column, model, pool.submit(encode_object, VECTOR_MODEL, model.encode()))
+        encoder = ModelEncoder(model, entropy, LEVELS[level].zstd)
         return NewColumn(column, rows, encoder, needed, canonical=encoder.stored, quality=quality)
 
     def _categories(self, column: Column, rows: ColumnRows, zstd_level: int) -> NewColumn:

@@ -103,7 +103,7 @@ def append_shards(root: Root, new: NewShards, read: ReadPart) -> Root:
         pages=pages,
         inline=named_only(inline, records),
         totals=totals,
-        columns=_add_totals(root.columns, new, known),
+        columns=_add_totals(root.columns, int(root.pages["samples"].sum()), new, known),
         next_sample_id=next_id,
         samples_added=samples,
         current_objects=root.current_objects | (new.current or {}),
@@ -136,15 +136,25 @@ def _check_schema(schema: Schema, new: NewShards) -> None:
             raise ConflictError(f"column {column.name!r} changed its type meanwhile", rule="format.md 9")
 
 
-def _add_totals(old: dict[int, ColumnTotals], new: NewShards, known: set[int]) -> dict[int, ColumnTotals]:
-    """Add what new shards have of every column to the totals."""
+def _add_totals(old: dict[int, ColumnTotals], samples: int, new: NewShards, known: set[int]) -> dict[int, ColumnTotals]:
+    """Add what new shards have of every column to the totals.
+
+    Args:
+        old: The totals.
+        samples: How many samples they are over, deleted ones included.
+        new: The shards.
+        known: Columns of the schema.
+    """
+    ragged = {column.column_id for column in new.schema.columns if column.type.ragged}
     result = dict(old)
     for one, p in new.page.columns.items():
         if one not in known:
             continue
         before = result.get(one, ColumnTotals())
         # A range over shards of which one has values but no range would promise too much.
-        ranged = (before.ranged or not before.values) and p.ranges is not None
+        # An empty text is a value of no bytes.
+        held = samples - before.missing if one in ragged and one in old else before.values
+        ranged = (before.ranged or not held) and p.ranges is not None
         result[one] = ColumnTotals(
             before.values + int(p.values.sum()),
             before.stored_bytes + int(p.stored_bytes.sum()),
@@ -184,7 +194,7 @@ class Part:
     def encode(self) -> bytes:
         """Return the bytes of the file."""
         new = self.shards
-        totals = _add_totals({}, new, {column.column_id for column in new.schema.columns})
+        totals = _add_totals({}, 0, new, {column.column_id for column in new.schema.columns})
         content: dict[int, object] = {
             1: self.nonce,
             2: self.base_version,
@@ -213,7 +223,7 @@ class Part:
         schema = Schema.from_records(raw[6])
         page = Page.decode(raw[3], schema)
         plan = Plan.decode(raw[4], page.shards)
-        totals = _add_totals({}, NewShards(page, plan, schema), {column.column_id for column in schema.columns})
+        totals = _add_totals({}, 0, NewShards(page, plan, schema), {column.column_id for column in schema.columns})
         if {one: _counts(t) for one, t in totals.items()} != {one: _said(t) for one, t in raw[5].items()}:
             raise CorruptError("the totals of a part are not those of its page", rule="format.md 8.6")
         known = dict(zip(page.objects, page.object_bytes.tolist(), strict=True))

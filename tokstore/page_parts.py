@@ -132,7 +132,7 @@ def add_up(schema: Schema, sums: Sequence[PageSum]) -> dict[int, ColumnTotals]:
     for column in schema.columns:
         each = [one.columns.get(column.column_id, ColumnTotals(missing=one.samples, ranged=True)) for one in sums]
         # A range over shards of which one has values but no range would promise too much.
-        ranged = all(one.ranged for one in each) and any(one.values for one in each)
+        ranged = all(one.ranged for one in each) and any(one.values or one.span is not None for one in each)
         totals[column.column_id] = ColumnTotals(
             sum(one.values for one in each),
             sum(one.stored_bytes for one in each),

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.column_types import Text
 from tokstore.errors import CorruptError
 from tokstore.format import (
     FOOTER_BYTES,
@@ -109,9 +108,7 @@ class Page:
                 stored_bytes=_numbers(held, "stored_bytes"),
                 missing=_numbers(held, "missing") if kind.optional else None,
                 nans=_numbers(held, "nans") if has_nan(kind) else None,
-                ranges=tuple(None if one is None else one.span for one in held)
-                if keeps_ranges(kind) or isinstance(kind, Text)
-                else None,
+                ranges=tuple(None if one is None else one.span for one in held) if keeps_ranges(kind) else None,
             )
         return cls(
             **_files_of(facts),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tokstore.column_types import Category, ColumnType, UnknownType
+from tokstore.column_types import Category, ColumnType, Text, UnknownType
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints, PackedReader, encode_packed
 from tokstore.ranges import decode_ranges, encode_ranges_of
@@ -26,6 +27,7 @@ __all__ = [
     "join_placements",
     "join_ranges",
     "keeps_ranges",
+    "may_have_values",
     "packed_field",
     "renumbered",
 ]
@@ -122,7 +124,13 @@ def has_nan(kind: ColumnType) -> bool:
 
 def keeps_ranges(kind: ColumnType) -> bool:
     """Tell whether pages get ranges of a column of a type."""
-    return not kind.ragged and not isinstance(kind, UnknownType)
+    return not isinstance(kind, UnknownType) and (not kind.ragged or isinstance(kind, Text))
+
+
+def may_have_values(placement: Placement, kind: ColumnType | None) -> NDArray[np.bool_]:
+    """Tell which shards may have a value of a column: an empty text is a value of no bytes."""
+    is_ragged = kind is not None and not isinstance(kind, UnknownType) and kind.ragged
+    return np.asarray(placement.where != ABSENT if is_ragged else placement.values > 0, bool)
 
 
 def _has_ranges(kind: ColumnType | None) -> bool:
@@ -209,12 +217,8 @@ def join_placements(
 
     ranges = None
     # No range means no value: a side that has values and does not say their ranges leaves none for the page.
-    # An empty text is a value of no bytes.
-    ragged = kind is not None and not isinstance(kind, UnknownType) and kind.ragged
     sides = [
-        one.ranges
-        if one.ranges is not None or (one.where != ABSENT if ragged else one.values).any()
-        else (None,) * len(one.where)
+        one.ranges if one.ranges is not None or may_have_values(one, kind).any() else (None,) * len(one.where)
         for one in (left, right)
     ]
     if sides[0] is not None and sides[1] is not None and _has_ranges(kind):

@@ -11,7 +11,8 @@ from tokstore.column_changes import schema_with, with_optional
 from tokstore.column_edits import ColumnEdits
 from tokstore.column_parts import ColumnWriter, PartRows, column_of
 from tokstore.column_types import ColumnType, Tokens
-from tokstore.describe import describe_version, version_html, version_text
+from tokstore.describe import describe_version
+from tokstore.describe_text import version_html, version_text
 from tokstore.editing import counted
 from tokstore.errors import (
     ColumnError,

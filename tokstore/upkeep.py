@@ -21,6 +21,7 @@ from tokstore.objects import VECTOR_MODEL, StoredObject
 from tokstore.packed import Ints
 from tokstore.pruning import Pruned, plan_pruning, remove
 from tokstore.root import Root
+from tokstore.rounded import Rounded
 from tokstore.schema import Column
 from tokstore.version import Version
 from tokstore.view import View
@@ -283,8 +284,16 @@ class Upkeep(Editable):
             found = self._current_object(column)
             return found if found is not None and (found[1].digest in fresh or found[1].kind == VECTOR_MODEL) else None
 
-        def open_writer(finish: Callable[[NewShards], None]) -> Writer:
-            return Writer(self.storage, self.schema, finish, shard_tokens=shard_tokens, threads=threads, current=shared)
+        def open_writer(finish: Callable[[NewShards], None], rounded: dict[int, Rounded]) -> Writer:
+            return Writer(
+                self.storage,
+                self.schema,
+                finish,
+                shard_tokens=shard_tokens,
+                threads=threads,
+                current=shared,
+                rounded=rounded,
+            )
 
         for group in groups:
             for _ in range(_TRIES):

@@ -16,7 +16,15 @@ from tokstore.codecs.vector_quality import measure
 from tokstore.codecs.vectors import VectorEncoder
 from tokstore.column_types import INT8, Vector
 
-__all__ = ["ExactEncoder", "ModelEncoder", "choose_model", "quality_record"]
+__all__ = [
+    "ExactEncoder",
+    "ModelEncoder",
+    "choose_model",
+    "joined_quality",
+    "keep_transform",
+    "keeps_budget",
+    "quality_record",
+]
 
 _INDEX_BYTES = 0.5  # of a vector: its share of tables of blocks and of their second copy
 _MORE = 1.05  # a shard takes the store's model unless one of its own, its object counted, saves more than this
@@ -107,6 +115,39 @@ def choose_model(kind: Vector, rows: ColumnRows, held: VectorModel | None, entro
         if _bytes_per_vector(held, there, entropy) <= _MORE * own:
             return held
     return fresh
+
+
+def keep_transform(kind: Vector, rows: ColumnRows, held: VectorModel, entropy: bool) -> VectorModel:
+    """Return a model that rounds rows as another one does: that one, or the same with tables that save enough.
+
+    Args:
+        kind: The type of the column.
+        rows: Its rows in the shard, of which some have been rounded by the model.
+        held: The model.
+        entropy: Its tables will be used.
+    """
+    there = _there(kind, rows)
+    fresh = held.with_tables_for(there, entropy)
+    own = _bytes_per_vector(fresh, there, entropy) + (fresh.rotation_bytes + fresh.table_bytes) / len(there)
+    return held if _bytes_per_vector(held, there, entropy) <= _MORE * own else fresh
+
+
+def keeps_budget(kind: Vector, rows: ColumnRows, model: VectorModel, entropy: bool) -> bool:
+    """Tell whether rows stay within the bytes that a type allows, if it says so, with a model of others."""
+    return kind.bytes_per_vector is None or _is_within(kind, model, _there(kind, rows), entropy)
+
+
+def joined_quality(records: Sequence[dict[int, object] | None]) -> dict[int, object] | None:
+    """Return what is recorded of rows of several files; ``None`` where it was recorded of none of them."""
+    found: list[dict[int, Any]] = [one for one in records if one is not None]
+    if not found:
+        return None
+    weights = [max(1, one[4]) for one in found]
+    squares = sum(one[1] ** 2 * weight for one, weight in zip(found, weights, strict=True))
+    made: dict[int, object] = {1: float(np.sqrt(squares / sum(weights))), 2: max(one[2] for one in found)}
+    if all(3 in one for one in found):
+        made[3] = float(sum(one[3] * weight for one, weight in zip(found, weights, strict=True)) / sum(weights))
+    return made | {4: sum(one[4] for one in found)}
 
 
 def quality_record(kind: Vector, rows: ColumnRows, model: VectorModel) -> dict[int, object]:

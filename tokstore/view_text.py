@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from tokstore.describe import count_text
+from tokstore.describe_text import count_text
 from tokstore.schema import Schema
 
 __all__ = ["recipe_text", "view_html", "view_text"]

@@ -29,6 +29,7 @@ from tokstore.intake import check_masks, missing_rows, take_in
 from tokstore.objects import StoredObject, object_path
 from tokstore.pages import Page
 from tokstore.plan import Plan
+from tokstore.rounded import Rounded
 from tokstore.schema import Column, Schema
 from tokstore.shard import file_path
 from tokstore.shard_writer import FileFacts, write_data_file
@@ -92,6 +93,7 @@ class Writer:
         single: SingleFile | None = None,
         current: LoadObject | None = None,
         abandon: Callable[[], None] | None = None,
+        rounded: dict[int, Rounded] | None = None,
     ) -> None:
         if level not in LEVELS:
             raise ValueError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
@@ -109,7 +111,7 @@ class Writer:
         self._buffered = 0
         self._appended: list[dict[str, Any]] = []
         self._facts: list[FileFacts] = []
-        self._encoders = Encoders(level, current)
+        self._encoders = Encoders(level, current, rounded)
         self._tokens_written = 0
         self._state = "open"
 

@@ -74,7 +74,7 @@ def add_column(
         raise click.UsageError("--type is needed for .jsonl and .csv files.")
     if fill and id_field is None:
         raise click.UsageError("--fill needs --id-field.")
-    from tokstore.describe import count_text
+    from tokstore.describe_text import count_text
     from tokstore.opening import open_store
 
     opened = open_store(store)

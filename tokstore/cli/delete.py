@@ -31,7 +31,7 @@ def delete(store: str, picks: Picks, ids: tuple[int, ...], where: str | None, as
         raise click.UsageError("Give one of PICKS, --id and --where.")
     import numpy as np
 
-    from tokstore.describe import count_text
+    from tokstore.describe_text import count_text
     from tokstore.opening import open_store
 
     opened = open_store(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from textwrap import fill
 from typing import Any
 
 import click
@@ -29,21 +30,30 @@ def info(store: str, number: int | None, as_json: bool) -> None:
     """
     from tokstore.opening import open_store
 
-    facts = open_store(store, version=number).describe()
+    opened = open_store(store, version=number)
+    facts = opened.describe()
     facts["folder_bytes"] = _folder_bytes(store)
+    facts["views"] = [
+        {"name": one.name, "samples": one.samples, "version": one.version, "recipe": one.recipe}
+        for one in opened.views()
+    ]
     if as_json:
         print_json(facts)
         return
     from rich.text import Text
 
-    out = console()
-    out.print(Text(f"{store}: {_heading(facts)}", style="bold"))
-    out.print(_columns(facts))
-    out.print(Text(_totals(facts), style="dim"))
-    from tokstore.describe import deleted_text
+    from tokstore.describe_text import laid_out, version_text
 
-    if advice := deleted_text(facts):
-        out.print(Text(advice, style="yellow"))
+    out = console()
+    for line in [
+        version_text(store, facts, out.width),
+        "",
+        *(f"  {line}" for line in laid_out(_coding(facts), out.width - 2)),
+        "",
+    ]:
+        out.print(Text(line), soft_wrap=True)
+    out.print(Text(fill(_totals(facts), out.width, subsequent_indent="  "), style="dim"), soft_wrap=True)
+    out.print(Text(f"next: tokstore cat {store} 0\n      tokstore verify {store}", style="dim"), soft_wrap=True)
 
 
 def _folder_bytes(path: str) -> int:
@@ -53,69 +63,20 @@ def _folder_bytes(path: str) -> int:
     return sum(os.path.getsize(os.path.join(place, name)) for place, _, names in os.walk(path) for name in names)
 
 
-def _heading(facts: dict[str, Any]) -> str:
-    """Say in one line how much there is."""
-    from tokstore.describe import count_text
-
-    parts = [f"version {facts['version']}", f"{count_text(facts['samples'])} samples"]
-    if facts["tokens"] is not None:
-        parts.append(f"{count_text(facts['tokens'])} tokens")
-    if facts["bits_per_token"] is not None:
-        parts.append(f"{facts['bits_per_token']:.2f} bits/token")
-    return " · ".join([*parts, f"{count_text(facts['shards'])} shard{'' if facts['shards'] == 1 else 's'}"])
-
-
-def _columns(facts: dict[str, Any]) -> Any:
-    """Lay out the columns."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from tokstore.describe import bytes_text, count_text
+def _coding(facts: dict[str, Any]) -> list[dict[str, str]]:
+    """Return how the blocks of each column are coded, as rows of a table."""
+    from tokstore.describe_text import count_text
 
     rows = []
     for one in facts["columns"]:
-        values, taken = one.get("values", 0), one.get("total_bytes", 0)
         forms = [f"{count_text(blocks)} × {form}" for form, blocks in sorted((one.get("forms") or {}).items())]
-        rows.append(
-            {
-                "column": one["name"],
-                "type": one["type"],
-                "level": one["level"] or "",
-                "values": count_text(values),
-                "bytes": bytes_text(taken),
-                "bits/value": f"{8 * taken / values:.2f}" if values else "",
-                "blocks": "\n".join(forms),
-                "error": _error(one.get("quality")),
-                "range": "" if one.get("min") is None else f"{_short(one['min'])} … {_short(one['max'])}",
-                "missing": count_text(one["missing"]) if one.get("missing") else "",
-            }
-        )
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown = [name for name in rows[0] if name not in ("error", "range", "missing") or any(row[name] for row in rows)]
-    for name in shown:
-        is_number = name in ("values", "bytes", "bits/value", "missing")
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[name]) for name in shown))
-    return table
-
-
-def _error(quality: dict[str, Any] | None) -> str:
-    """Say what a codec with losses did, as it was measured."""
-    if quality is None:
-        return ""
-    found = "" if quality["recall10"] is None else f", recall@10 {quality['recall10']:.3f}"
-    return f"rms {quality['rms']:.2g}, max {quality['max']:.2g}{found}"
-
-
-def _short(value: Any) -> str:
-    """Write the end of a range."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        rows.append({"column": one["name"], "level": one["level"] or "", "blocks": "; ".join(forms)})
+    return rows
 
 
 def _totals(facts: dict[str, Any]) -> str:
     """Say in one line where the bytes are."""
-    from tokstore.describe import bytes_text
+    from tokstore.describe_text import bytes_text
 
     taken = facts["bytes"]
     parts = [f"{bytes_text(taken[name])} {name}" for name in ("data", "objects", "manifest")]

@@ -82,7 +82,7 @@ def pack(
     if as_json:
         print_json(asdict(report))
         return
-    from tokstore.describe import bytes_text, count_text
+    from tokstore.describe_text import bytes_text, count_text
 
     made = f"version {report.version}" if report.part is None else f"part {report.part}, not yet committed"
     click.echo(

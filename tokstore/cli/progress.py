@@ -62,7 +62,7 @@ def progress_bars() -> Iterator[Callable[[Step], None] | None]:
 
 def _amount(step: Step) -> str:
     """Write how far the work is."""
-    from tokstore.describe import bytes_text, count_text
+    from tokstore.describe_text import bytes_text, count_text
 
     write = bytes_text if step.unit == "bytes" else count_text
     of = f" of {write(step.total)}" if step.total is not None else ""

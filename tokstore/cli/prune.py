@@ -49,7 +49,7 @@ def prune(store: str, keep: int, older_than: float | None, grace: float, yes: bo
       tokstore prune corpus --keep 5 --older-than 30d --yes
       tokstore prune corpus --grace 0s --yes
     """
-    from tokstore.describe import bytes_text, count_text
+    from tokstore.describe_text import bytes_text, count_text
     from tokstore.opening import open_store
 
     done = open_store(store).prune(keep=keep, older_than=older_than, grace=grace, dry_run=not yes)

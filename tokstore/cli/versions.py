@@ -25,7 +25,7 @@ def versions(store: str, as_json: bool) -> None:
     """
     from rich.table import Table
 
-    from tokstore.describe import count_text
+    from tokstore.describe_text import count_text
     from tokstore.opening import open_store
 
     listed = open_store(store).versions()

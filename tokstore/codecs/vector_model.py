@@ -132,6 +132,11 @@ class VectorModel:
         reader.end()
         return cls(transform, check_groups(dim, groups), tables)
 
+    def with_tables_for(self, rows: Rows, entropy: bool) -> VectorModel:
+        """Return the model with the same transform and tables of other vectors."""
+        integers = self.transform.quantise(_some(rows, _sample_rows(rows)))
+        return VectorModel._of(self.transform, integers, len(rows), self.groups, entropy)
+
     def describe(self) -> str:
         """Say in a few words how vectors are stored."""
         if self.transform.number == SCALED:
