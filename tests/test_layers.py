@@ -102,6 +102,7 @@ LAYERS = [
     "verify_manifest",
     "verify",
     "dedup",
+    "mixture",
     "stream",
     "loader",
     "cli",
