@@ -187,8 +187,7 @@ class Mixture:
             percent = [f"{name} {float(100 * one / total):.3g} %" for name, one in zip(self.names, shares, strict=True)]
             if not row:
                 percent = [
-                    f"{one} of {source.token_count:,} tokens"
-                    for one, source in zip(percent, self.sources, strict=True)
+                    f"{one} of {source.token_count:,} tokens" for one, source in zip(percent, self.sources, strict=True)
                 ]
             texts.append((f"from row {row:,}: " if row else "") + ", ".join(percent))
         return f"Mixture({'; '.join(texts)})"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Given", "Recycling", "recycling"]
+__all__ = ["LEAST_BYTES", "Given", "Recycling", "recycling"]
 
-_LEAST_BYTES = 1 << 16  # smaller arrays are served well by the allocator
+LEAST_BYTES = 1 << 16  # smaller arrays are served well by the allocator
 _MOST_BYTES = 1 << 24  # larger ones are rare, and too much to keep
 _KEPT = 8
 _SPARE = 2  # an array is not put into memory of more than so many times its size
@@ -49,7 +49,7 @@ class Recycling:
     def empty(self, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of `size` undefined values."""
         nbytes = size * dtype.itemsize
-        if not _LEAST_BYTES <= nbytes <= _MOST_BYTES or dtype.hasobject:
+        if not LEAST_BYTES <= nbytes <= _MOST_BYTES or dtype.hasobject:
             return np.empty(size, dtype)
         for memory in self._memory:
             if nbytes <= memory.nbytes <= _SPARE * nbytes and sys.getrefcount(memory) == self._unused:

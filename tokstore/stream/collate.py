@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
-from tokstore.recycling import recycling
-from tokstore.stream.batches import Rows
-from tokstore.stream.rows import NOTHING, Segments
+from tokstore.recycling import LEAST_BYTES, recycling
+from tokstore.stream.rows import NOTHING, Segments, Slab
 from tokstore.stream.windows import counting
 
-__all__ = ["KEYS", "Emission", "collate"]
+__all__ = ["KEYS", "Emission", "Split", "collate"]
 
 I64 = NDArray[np.int64]
 _WORDS = np.dtype(np.int64)
@@ -30,6 +30,7 @@ class Emission:
         labels: ``"same"``, ``"next"`` or None.
         separate: Documents are told apart.
         single: Rows are single samples, so that columns have one value per row.
+        flat: The rows of a batch are laid end to end, without padding.
         columns: Those of the names that are columns.
     """
 
@@ -37,6 +38,7 @@ class Emission:
     labels: str | None
     separate: bool
     single: bool
+    flat: bool = False
     columns: tuple[str, ...] = ()
 
 
@@ -47,20 +49,29 @@ Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
 class _Batch:
     """What keys are made of, each worked out when it is first needed."""
 
-    def __init__(self, rows: Rows, emission: Emission, pad: int) -> None:
-        slab, start, stop = rows.slab, rows.start, rows.stop
-        self._rows, self.emission, self.count = rows, emission, stop - start
+    def __init__(self, slab: Slab, start: int, stop: int, emission: Emission, pad: int, *, wide: bool = True) -> None:
+        self._slab, self._start, self._stop = slab, start, stop
+        self.emission, self.count = emission, stop - start
         self.used = slab.used[start:stop]
-        if slab.ids.ndim == 2:
+        if not wide:  # nothing that is asked for needs ids
+            self.ids = np.zeros((self.count, 1), np.int64)
+        elif slab.ids.ndim == 2:
             self.ids = recycling().empty(slab.ids[start:stop].size, _WORDS).reshape(self.count, -1)
             self.ids[:] = slab.ids[start:stop]
+        elif emission.flat:
+            ends = slab.ends()
+            flat = slab.ids[int(ends[start]) : int(ends[stop])]
+            self.ids = recycling().empty(flat.size, _WORDS)[None]
+            self.ids[0] = flat
         else:
-            before = int(slab.used[:start].sum())
-            flat = slab.ids[before : before + int(self.used.sum())]
+            ends = slab.ends()
+            flat = slab.ids[int(ends[start]) : int(ends[stop])]
             self.ids = np.asarray(Ragged(flat.astype(np.int64), self.used).pad(pad))
             if not self.ids.shape[1]:  # nothing but fill
                 self.ids = np.full((self.count, 1), pad, np.int64)
         self.width = int(self.ids.shape[1])
+        # Flat, a batch is one long row.
+        self.values = self.used if not emission.flat else self.used.sum(keepdims=True)
         self.following = None if slab.following is None else slab.following[start:stop]
         self._fresh: NDArray[np.bool_] | None = None
         self._segments: Segments | None = None
@@ -69,11 +80,15 @@ class _Batch:
     def segments(self) -> Segments:
         """What the rows of the batch consist of."""
         if self._segments is None:
-            start, one = self._rows.start, self._rows.slab.segments
-            first, last = np.searchsorted(one.row, (start, self._rows.stop))
+            start, one = self._start, self._slab.segments
+            first, last = np.searchsorted(one.row, (start, self._stop))
             part = slice(int(first), int(last))
+            row, offset = one.row[part] - start, one.offset[part]
+            if self.emission.flat:
+                ends = self._slab.ends()
+                row, offset = np.zeros_like(row), offset + (ends[row + start] - ends[start])
             self._segments = Segments(
-                one.row[part] - start, one.offset[part], one.length[part], one.position[part], one.begins[part],
+                row, offset, one.length[part], one.position[part], one.begins[part],
                 one.after[part],
             )  # fmt: skip
         return self._segments
@@ -81,7 +96,7 @@ class _Batch:
     def fresh(self) -> NDArray[np.bool_]:
         """Return where documents begin or go on from another row, [rows, width]."""
         if self._fresh is None:
-            made = np.zeros((self.count, self.width), bool)
+            made = np.zeros(self.ids.shape, bool)
             if self.emission.separate:
                 one = self.segments
                 made[one.row[one.begins], one.offset[one.begins]] = True
@@ -91,9 +106,9 @@ class _Batch:
 
     def padding(self) -> NDArray[np.bool_] | None:
         """Return which places are padding, [rows, width]; None for no place."""
-        if int(self.used.min()) == self.width:
+        if int(self.values.min()) == self.width:
             return None
-        return counting(self.width) >= self.used[:, None]
+        return counting(self.width) >= self.values[:, None]
 
     def labels(self) -> I64:
         """Return the labels: the ids themselves, or each next one; -100 where nothing is to be learned."""
@@ -104,8 +119,8 @@ class _Batch:
             labels[:, -1] = NOTHING if self.following is None else self.following
             if separate:
                 np.putmask(labels[:, :-1], self.fresh()[:, 1:], NOTHING)
-            short = np.flatnonzero((self.used < self.width) & (self.used > 0))
-            labels[short, self.used[short] - 1] = NOTHING if self.following is None else self.following[short]
+            short = np.flatnonzero((self.values < self.width) & (self.values > 0))
+            labels[short, self.values[short] - 1] = NOTHING if self.following is None else self.following[short]
             one = self.segments
             goes_on = np.flatnonzero(one.after != NOTHING)
             labels[one.row[goes_on], (one.offset + one.length - 1)[goes_on]] = one.after[goes_on]
@@ -121,11 +136,11 @@ class _Batch:
     def position_ids(self) -> I64:
         """Return position ids: from 0 at the start of every row and of every document that is told apart."""
         if not self.emission.separate:
-            return np.tile(counting(self.width), (self.count, 1))
+            return np.tile(counting(self.width), (len(self.ids), 1))
         begins = np.flatnonzero(self.fresh())
-        size = self.count * self.width
+        size = self.ids.size
         places = counting(size) - np.repeat(begins, np.diff(begins, append=size))
-        return np.asarray(places.reshape(self.count, self.width))
+        return np.asarray(places.reshape(self.ids.shape))
 
     def attention_mask(self) -> I64:
         """Return 1 for values and 0 for padding."""
@@ -143,8 +158,8 @@ class _Batch:
     def cu_seqlens(self) -> NDArray[np.int32]:
         """Return where documents begin in the flattened batch, padding being one of its own, and its end."""
         marks = self.fresh().copy()
-        short = np.flatnonzero((self.used < self.width) & (self.used > 0))
-        marks[short, self.used[short]] = True
+        short = np.flatnonzero((self.values < self.width) & (self.values > 0))
+        marks[short, self.values[short]] = True
         return np.append(np.flatnonzero(marks), marks.size).astype(np.int32)
 
     def max_seqlen(self) -> int:
@@ -175,20 +190,20 @@ class _Batch:
 
     def source(self) -> I64:
         """Return the number of the source of each row, -1 for fill."""
-        source, start, stop = self._rows.slab.source, self._rows.start, self._rows.stop
-        return np.where(self.used > 0, 0, -1) if source is None else source[start:stop].copy()
+        source = self._slab.source
+        return np.where(self.used > 0, 0, -1) if source is None else source[self._start : self._stop]
 
     def taken(self, take: Take, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns, and ``"sample_id"``, of the samples of the batch: one value per row or per segment."""
         found = take(self.segments.position, columns)
-        if not self.emission.single or len(self.segments.row) == self.count:
+        if not self.emission.single or len(self.segments.position) == self.count:
             return found
         spread: dict[str, Any] = {}
         for name in ("sample_id", *columns):
             column = np.asarray(found[name])
             fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else 0
             made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
-            made[self.segments.row] = column
+            made[np.flatnonzero(self.used)] = column
             spread[name] = made
         return spread
 
@@ -210,26 +225,81 @@ _MADE: dict[str, Callable[[_Batch], Any]] = {
     "valid": _Batch.valid,
     "source": _Batch.source,
 }
+_PLACES = frozenset({"input_ids", "labels", "position_ids", "attention_mask", "document_ids", "loss_mask"})
+_PER_ROW = frozenset({"source", "valid"})
 KEYS = (*_MADE, "sample_ids")
 """What a batch may have, apart from columns."""
 
 
-def collate(rows: Rows, emission: Emission, pad: int, take: Take) -> dict[str, Any]:
-    """Return the arrays of a batch by name; each has its own memory.
+class Split:
+    """One array for all batches of a slab.
 
     Args:
-        rows: Which rows.
-        emission: What the batch has.
+        array: Batch after batch along the first axis.
+        edges: Where each batch begins, and the end of the last.
+        dtype: What batches get; by default that of the array.
+    """
+
+    __slots__ = ("_array", "_dtype", "_edges", "_is_large")
+
+    def __init__(self, array: NDArray[Any], edges: Sequence[int], dtype: np.dtype[Any] | None = None) -> None:
+        self._array, self._edges, self._dtype = array, edges, dtype or array.dtype
+        self._is_large = array.size * self._dtype.itemsize >= (len(edges) - 1) * LEAST_BYTES
+
+    def batch(self, number: int) -> NDArray[Any]:
+        """Return the part of one batch, in memory of its own."""
+        part = self._array[self._edges[number] : self._edges[number + 1]]
+        if not self._is_large:
+            return part.astype(self._dtype)
+        own = recycling().empty(part.size, self._dtype).reshape(part.shape)
+        own[...] = part
+        return own
+
+
+def collate(slab: Slab, batch_rows: int, emission: Emission, pad: int, take: Take) -> dict[str, Split | list[Any]]:
+    """Return what the batches of a slab have by name: one array for all of them, or one item for each.
+
+    Whatever has the same number of values in every row, or is flat, is worked out for the whole slab at once: a few
+    calls of numpy for hundreds of batches.
+
+    Args:
+        slab: Rows.
+        batch_rows: Rows of a batch.
+        emission: What a batch has.
         pad: Padding id.
         take: Reads columns of the source.
     """
-    batch = _Batch(rows, emission, pad)
-    made: dict[str, Any] = {}
-    wanted = [name for name in emission.keys if name not in _MADE]
-    taken = batch.taken(take, emission.columns) if wanted else {}
+    rows = len(slab.used)
+    even = slab.ids.ndim == 2 or emission.flat
+    whole = _Batch(slab, 0, rows, emission, pad, wide=bool(_PLACES & set(emission.keys) - {"input_ids"}))
+    columns = [name for name in emission.keys if name not in _MADE]
+    taken = whole.taken(take, emission.columns) if columns else {}
+    starts = list(range(0, rows + 1, batch_rows))
+    flat_edges = slab.ends()[::batch_rows].tolist() if emission.flat else starts
+    each: list[_Batch] | None = None
+    made: dict[str, Split | list[Any]] = {}
     for name in emission.keys:
-        if name in _MADE:
-            made[name] = _MADE[name](batch)
+        if name == "input_ids" and even:
+            made[name] = Split(slab.ids, flat_edges, _WORDS)
+        elif name in _PLACES and even:
+            one = _MADE[name](whole)
+            made[name] = Split(one[0] if emission.flat else one, flat_edges)
+        elif name in _PER_ROW or (name == "seq_lengths" and emission.single):
+            made[name] = Split(_MADE[name](whole), starts)
+        elif name in _MADE:
+            if each is None:
+                each = [_Batch(slab, start, start + batch_rows, emission, pad) for start in starts[:-1]]
+            made[name] = [_MADE[name](batch) for batch in each]
         else:
-            made[name] = taken["sample_id" if name == "sample_ids" else name]
+            made[name] = _split(taken["sample_id" if name == "sample_ids" else name], slab, batch_rows, emission)
     return made
+
+
+def _split(column: Any, slab: Slab, batch_rows: int, emission: Emission) -> Split | list[Any]:
+    """Split a column of all rows, or of all segments, of a slab into batches."""
+    edges = np.arange(0, len(slab.used) + 1, batch_rows)
+    if not emission.single:
+        edges = np.searchsorted(slab.segments.row, edges)
+    if isinstance(column, np.ndarray) and not isinstance(column, np.ma.MaskedArray):
+        return Split(column, edges.tolist())
+    return [column[a:b] for a, b in pairwise(edges.tolist())]

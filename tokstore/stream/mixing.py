@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from tokstore.errors import UnsupportedError
 from tokstore.order import Mixing, spread
-from tokstore.order.lanes import quotas
 from tokstore.ragged import Ragged
 from tokstore.recycling import recycling
 from tokstore.stream.plan import Plan
@@ -154,6 +153,9 @@ class Joined:
         tokens = {source.token_column for source in sources}
         common = [name for name in sources[0].schema if all(name in source.schema for source in sources)]
         self.schema: dict[str, Any] = {name: sources[0].schema[name] for name in common if name not in tokens}
+
+    def __len__(self) -> int:
+        return int(self.before[-1])
 
     def locate(self, positions: I64) -> tuple[I64, I64]:
         """Return source and position in it."""

@@ -62,7 +62,9 @@ class RowPoolLine:
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
         self.lane_starts = even_lane_starts(plan.rows, plan.lanes)
-        parts = rows_of_samples(pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0, plan.source))
+        parts = rows_of_samples(
+            pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0, plan.source)
+        )
         order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch, source=plan.source))
         self._window = _row_window(
             0, parts, order, pool.stretches, pool.values, plan.values, pool.samples, pool.sizes,

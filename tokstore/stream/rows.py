@@ -75,6 +75,14 @@ class Slab:
     segments: Segments
     following: I64 | None
     source: I64 | None = None
+    _ends: I64 | None = None
+
+    def ends(self) -> I64:
+        """Return the values before every row, and of all, where rows are laid end to end."""
+        if self._ends is None:
+            self._ends = np.zeros(len(self.used) + 1, np.int64)
+            np.cumsum(self.used, out=self._ends[1:])
+        return self._ends
 
 
 class RowReader:

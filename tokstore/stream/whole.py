@@ -97,7 +97,7 @@ def rows_of_samples(
         packing: ``"whole"`` or ``"single"``.
         overlong: What becomes of samples longer than a row.
         seq_len: Values of a row.
-        key: Seed, epoch, number of the span and number of the source, for the order of its samples; None for view order.
+        key: Seed, epoch, numbers of the span and of the source, for the order of its samples; None for view order.
     """
     sample, offset, items = _items(lengths, packing, overlong, seq_len)
     if packing != "whole" or seq_len is None:

@@ -45,7 +45,11 @@ class Options(NamedTuple):
 
     def order(self, n: int, purpose: int, lane: int = 0, window: int = 0) -> list[int]:
         """0 to n - 1 as 3.2 puts them, or as they are without shuffling."""
-        return shuffled(n, key(self.seed, purpose, self.epoch, lane, window, self.source)) if self.shuffle else list(range(n))
+        return (
+            shuffled(n, key(self.seed, purpose, self.epoch, lane, window, self.source))
+            if self.shuffle
+            else list(range(n))
+        )
 
 
 # 6.1 to 6.3, 7.1 and 7.2
@@ -155,7 +159,10 @@ def sample_rows(view: View, seq_len: int, options: Options) -> tuple[list[Row], 
         line = [rows[i] for i in options.order(len(rows), 3)]
         return line, [lane * len(line) // count for lane in range(count + 1)]
     n = len(spans)
-    dealt = [permute(k, n, key(options.seed, 1, options.epoch, source=options.source)) if options.shuffle else k for k in range(n)]
+    dealt = [
+        permute(k, n, key(options.seed, 1, options.epoch, source=options.source)) if options.shuffle else k
+        for k in range(n)
+    ]
     line, begins = [], [0]
     for lane in range(count):
         for j, window in enumerate(whole_windows(view, spans, dealt[lane::count], lane, count, options.buffer)):
