@@ -104,6 +104,7 @@ LAYERS = [
     "verify_manifest",
     "verify",
     "dedup",
+    "mixture",
     "stream",
     "loader",
     "cli",

@@ -58,6 +58,7 @@ from tokstore.writer import Progress, Writer
 
 if TYPE_CHECKING:
     from tokstore.loader import Batch, StreamingDataset
+    from tokstore.mixture import Mixture
 
 __all__ = [
     "Array",
@@ -75,6 +76,7 @@ __all__ = [
     "Label",
     "Mask",
     "MissingFileError",
+    "Mixture",
     "NotAStoreError",
     "Progress",
     "Pruned",
@@ -105,7 +107,7 @@ __all__ = [
     "writer",
 ]
 
-_LAZY = ("Batch", "StreamingDataset")
+_LAZY = ("Batch", "Mixture", "StreamingDataset")
 
 
 def pack(source: Any, path: Any, **options: Any) -> Any:
@@ -132,6 +134,10 @@ def pack(source: Any, path: Any, **options: Any) -> Any:
 
 def __getattr__(name: str) -> Any:
     """Bring in torch only for those who stream."""
+    if name == "Mixture":
+        from tokstore.mixture import Mixture
+
+        return Mixture
     if name in _LAZY:
         try:
             from tokstore import loader

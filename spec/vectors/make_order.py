@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,17 @@ from spec.vectors.order_reference import (
     lane_count,
     line_rows,
     mix,
+    mixture_rows,
+    near,
     packed,
     permute,
+    quantise,
     rank_batches,
     rows_of,
     shuffled,
+    source_buffer,
+    stage_of,
+    stage_start,
     stored,
     target,
     whole_rows,
@@ -126,6 +133,29 @@ LENGTHS: list[tuple[list[int], int, int]] = [
 ]
 
 
+# Mixtures: lanes, and the shares of every stage with the row at which it is asked for.
+MIXTURES: list[tuple[int, list[tuple[int, list[int]]]]] = [
+    (12, [(0, [7, 3])]),
+    (1, [(0, [1, 1])]),
+    (48, [(0, [5, 3, 0, 1])]),
+    (7, [(0, [1, 300])]),
+    (12, [(0, [1, 1, 0]), (50, [0, 1, 3]), (97, [1, 0, 0])]),
+]
+
+
+def mixture_of(lanes: int, asked: list[tuple[int, list[int]]]) -> dict[str, Any]:
+    """Return the vector of one mixture: its stages, and what its first rows are."""
+    stages = [
+        stage_of(stage_start(row, lanes), quantise([Fraction(share) for share in shares], lanes), lanes)
+        for row, shares in asked
+    ]
+    told = [
+        {"asked": row, "shares": shares} | stage._asdict() for (row, shares), stage in zip(asked, stages, strict=True)
+    ]
+    buffers = [source_buffer(1 << 26, stages, source) for source in range(len(stages[0].slots))]
+    return {"lanes": lanes, "stages": told, "buffers": buffers, "rows": mixture_rows(stages, lanes, 150)}
+
+
 def epochs_of(name: str, lengths: list[int], given: dict[str, Any]) -> dict[str, Any]:
     """Return the vector of one case: its view, its options, and the rows of some epochs."""
     options = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0, "bos": False, "eos": False} | given
@@ -188,6 +218,8 @@ def vectors() -> dict[str, Any]:
             for lengths, n, _ in LENGTHS
             if max(lengths) <= n
         ],
+        "near": [{"n": n, "candidates": near(n)} for n in (1, 2, 4, 12, 48, 64, 768, 16_384)],
+        "mixtures": [mixture_of(*case) for case in MIXTURES],
         "packed_epochs": [epochs_of(*case) for case in PACKED],
         "stream": [
             {"epoch_rows": n, "row": row, "epoch": epoch_of(row, n)[0], "epoch_row": epoch_of(row, n)[1]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tokstore.loader.batch import Batch
 from tokstore.stream.collate import Split
-
-if TYPE_CHECKING:
-    from tokstore.loader.dataset import StreamingDataset
 
 __all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
 
@@ -79,10 +76,11 @@ def first_row(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one[0] if isinstance(one, (torch.Tensor, list)) else one for name, one in tensors.items()}
 
 
+# A stream is a `StreamingDataset`, whose module stands above this one.
 class _Chunked(IterableDataset[Any]):
     """A stream whose workers send chunks."""
 
-    def __init__(self, data: StreamingDataset, batches: int) -> None:
+    def __init__(self, data: Any, batches: int) -> None:
         self.data, self.batches = data, batches
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -105,7 +103,7 @@ class StreamLoader(DataLoader[Any]):
     It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do.
     """
 
-    stream: StreamingDataset
+    stream: Any
     pinned: bool
     _is_accelerate_prepared = True
     _workers_go_on_at: int | None = None
@@ -158,9 +156,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def make_loader(
-    data: StreamingDataset, workers: int, pin_memory: bool, persistent_workers: bool, context: Any
-) -> StreamLoader:
+def make_loader(data: Any, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
     plan = data._plan
     values = (data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows))

@@ -19,14 +19,17 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tokstore.loader.batch import Batch
 from tokstore.loader.data_loader import Chunk, as_tensor, first_row, make_loader
+from tokstore.loader.mixed import MixOptions, adopted, mix_reader, plan_mixture
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
+from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.arguments import emitted, integer, one_of, special
 from tokstore.stream.batches import BatchIterator, Rows
 from tokstore.stream.collate import KEYS, Emission, Split, collate
 from tokstore.stream.lines import Pool
-from tokstore.stream.plan import make_plan
+from tokstore.stream.mixing import Joined, MixPlan, MixReader
+from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader, Slab
 from tokstore.stream.source import Source
 from tokstore.stream.windows import compact_dtype
@@ -48,7 +51,7 @@ class StreamingDataset(IterableDataset[Any]):
     after the last row that was handed out.
 
     Args:
-        source: A store or view.
+        source: A store, a view, or a `Mixture`, which needs ``epochs=None``.
         seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
             batch as wide as its longest row.
         packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
@@ -77,7 +80,8 @@ class StreamingDataset(IterableDataset[Any]):
             ``cu_seqlens``, also as ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (int32, over the flattened batch),
             ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
             ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
-            ``valid`` per row. What is not asked for costs nothing.
+            ``source`` per row, the number of the source in a mixture; ``valid`` per row. What is not asked for costs
+            nothing.
         flat: Lay the samples of a batch end to end in tensors of one dimension instead of padding them, for
             ``packing=None`` without `seq_len`; ``seq_lengths`` or ``cu_seqlens`` tell them apart.
         rank, world_size: Data-parallel rank of this process, and how many there are. By default those of
@@ -104,7 +108,7 @@ class StreamingDataset(IterableDataset[Any]):
 
     def __init__(
         self,
-        source: Source,
+        source: Source | Mixture,
         *,
         seq_len: int | None = None,
         packing: Literal["concat", "fit", "whole", "default"] | None = "default",
@@ -129,7 +133,7 @@ class StreamingDataset(IterableDataset[Any]):
         threads: int | None = None,
     ) -> None:
         super().__init__()
-        if not hasattr(source, "read_range"):
+        if not hasattr(source, "read_range") and not isinstance(source, Mixture):
             raise TypeError(f"source is a store or view, such as ts.open('corpus'), not {type(source).__name__}")
         if packing == "default":
             packing = None if seq_len is None else "concat"
@@ -147,6 +151,10 @@ class StreamingDataset(IterableDataset[Any]):
         for name, value, most in (*((n, v, 1 << 24) for n, v in sizes.items()), ("epochs", epochs, 1 << 32)):
             if value is not None:
                 integer(name, value, 1, most)
+        if isinstance(source, Mixture) and epochs is not None:
+            raise ValueError(
+                f"a mixture has no end: give epochs=None instead of epochs={epochs}, and count rows yourself"
+            )
         if None not in sizes.values():
             raise ValueError("give either batch_size, of this rank, or global_batch_size, of all ranks together")
         if lanes is not None:
@@ -163,7 +171,9 @@ class StreamingDataset(IterableDataset[Any]):
             raise ValueError("packing='whole' cuts no sample: overlong is 'truncate', 'drop' or 'error'")
         if packing in ("concat", "fit") and overlong not in (None, "split"):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
-        self._emit = _emission(source, emit, labels, documents, single=packing is None, flat=flat)
+        # A store follows its own commits; a copy stays at its version, and shares the caches.
+        self._source: Any = Joined(source.sources) if isinstance(source, Mixture) else copy.copy(source)
+        self._emit = _emission(self._source, emit, labels, documents, single=packing is None, flat=flat)
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
         if global_batch_size is not None:
@@ -172,32 +182,38 @@ class StreamingDataset(IterableDataset[Any]):
                     f"{self._ranks} ranks cannot share global_batch_size={global_batch_size}, which is no multiple"
                 )
             batch_size = global_batch_size // self._ranks
-        kind = source.schema[source.token_column]
+        first = source.sources[0] if isinstance(source, Mixture) else self._source
+        kind = first.schema[first.token_column]
         vocab_size = int(kind.vocab_size)
         bos = special("bos_id", bos_id, kind.bos_id, vocab_size)
         eos = special("eos_id", eos_id, kind.eos_id, vocab_size)
         pads = (kind.pad_id, eos, kind.eos_id, 0)
         self._pad = next(int(pad) for pad in pads if pad is not None)
         self._dtype = compact_dtype(vocab_size)
-        # A store follows its own commits; a copy stays at its version, and shares the caches.
-        self._source = source = copy.copy(source)
         self._batch_size, self._epochs, self._drop_last = batch_size, epochs, drop_last
-        self._plan = make_plan(
-            source,
-            packing=packing or "single",
-            overlong=overlong or ("truncate" if packing == "whole" else "split"),
-            seq_len=seq_len,
-            shuffle=bool(shuffle),
-            seed=seed,
-            lanes=lanes,
-            buffer=buffer,
-            bos=bos,
-            eos=eos,
-        )
+        self._plan: Plan | MixPlan
+        self._mix: tuple[Mixture, MixOptions] | None = None
+        how = (packing or "single", overlong or ("truncate" if packing == "whole" else "split"))
+        if isinstance(source, Mixture):
+            self._mix = source, MixOptions(*how, seq_len, bool(shuffle), seed, lanes, buffer, bos_id, eos_id)
+            self._plan = plan_mixture(*self._mix)
+        else:
+            self._plan = make_plan(
+                self._source,
+                packing=how[0],
+                overlong=how[1],
+                seq_len=seq_len,
+                shuffle=bool(shuffle),
+                seed=seed,
+                lanes=lanes,
+                buffer=buffer,
+                bos=bos,
+                eos=eos,
+            )
         if packing == "whole" and overlong is None and self._plan.overlong_samples:
             warnings.warn(
-                f"{self._plan.overlong_samples:,} of {len(source):,} samples are longer than seq_len={seq_len} and are "
-                "truncated; say so with overlong='truncate', or choose 'drop' or 'error'",
+                f"{self._plan.overlong_samples:,} of {len(self._source):,} samples are longer than seq_len={seq_len} "
+                "and are truncated; say so with overlong='truncate', or choose 'drop' or 'error'",
                 stacklevel=2,
             )
         if self._ranks > self._plan.lanes and shuffle and not self._plan.pooled:
@@ -207,7 +223,7 @@ class StreamingDataset(IterableDataset[Any]):
                 "once, and is another order",
                 stacklevel=2,
             )
-        self._pool: Pool | None = None
+        self._pools: dict[int, Pool] = {}
         self._next_row = self._progress = 0
         self._skip = 0
         self._loaded = False
@@ -215,7 +231,9 @@ class StreamingDataset(IterableDataset[Any]):
 
     @property
     def rows_per_epoch(self) -> int:
-        """Rows of an epoch over all ranks, the same in every epoch."""
+        """Rows of an epoch over all ranks, the same in every epoch; a mixture has none."""
+        if self._mix is not None:
+            raise TypeError("a mixture has no epoch of its own; progress() tells those of its sources")
         return self._plan.rows
 
     def __repr__(self) -> str:
@@ -223,6 +241,11 @@ class StreamingDataset(IterableDataset[Any]):
         how = ("pool" if plan.pooled else f"windows of {plan.window:,} tokens") if plan.shuffle else "view order"
         row = f" of {plan.seq_len:,}" if plan.seq_len else ""
         ranks = f", rank {self._rank} of {self._ranks}" if self._ranks > 1 else ""
+        if self._mix is not None:
+            return (
+                f"StreamingDataset({self._mix[0]!r}, rows{row}, {plan.packing}, {plan.lanes} lanes, seed "
+                f"{plan.seed}{ranks})"
+            )
         return (
             f"StreamingDataset({plan.values:,} tokens in {plan.rows:,} rows{row} an epoch, {plan.packing}, "
             f"{plan.lanes} lanes, {how}, seed {plan.seed}{ranks})"
@@ -281,30 +304,27 @@ class StreamingDataset(IterableDataset[Any]):
             self._next_row = self._progress = after if end is None else min(after, end)
             self._skip = 0
 
-    def _reader(self, threads: Any) -> RowReader:
-        """Make a reader of rows, and the pool at first use."""
-        if self._plan.pooled and self._pool is None:
-            self._pool = Pool(self._source, self._plan, self._dtype, self._pad)
-        emit = self._emit
-        return RowReader(
-            self._source,
-            self._plan,
-            self._pool,
-            threads,
-            dtype=self._dtype,
-            pad=self._pad,
-            documents=emit.separate,
-            following=emit.labels == "next" and bool({"labels", "loss_mask"} & set(emit.keys)),
-        )
+    def _reader(self, threads: Any) -> RowReader | MixReader:
+        """Make a reader of rows, and pools at first use."""
+        emit, plan, source = self._emit, self._plan, self._source
+        following = emit.labels == "next" and bool({"labels", "loss_mask"} & set(emit.keys))
+        options: dict[str, Any] = {
+            "dtype": self._dtype, "pad": self._pad, "documents": emit.separate, "following": following,
+        }  # fmt: skip
+        if isinstance(plan, MixPlan):
+            return mix_reader(plan, source, self._pools, threads, **options)
+        if plan.pooled and not self._pools:
+            self._pools[0] = Pool(source, plan, self._dtype, self._pad)
+        return RowReader(source, plan, self._pools.get(0), threads, **options)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin with this epoch, unless a state was loaded for it.
 
         Needed only where a plain `DataLoader` with a worker is iterated again and again, because its worker begins as
-        a copy each time; `loader()` does it by itself.
+        a copy each time; `loader()` does it by itself. A mixture has no epochs: it always goes on.
         """
         integer("epoch", epoch, 0, 1 << 62)
-        if not self._loaded:
+        if not self._loaded and self._mix is None:
             self._next_row = self._progress = epoch * self._plan.rows
 
     def state_dict(self, batch: Batch | None = None) -> dict[str, int | str]:
@@ -365,38 +385,47 @@ class StreamingDataset(IterableDataset[Any]):
 
         Returns:
             ``"row"``, ``"offset"`` (first place in the row), ``"length"``, ``"position"`` (in the source) and
-            ``"sample_id"``: int64, one item per piece of a sample.
+            ``"sample_id"``: int64, one item per piece of a sample; of a mixture also ``"source"``, its number.
         """
         first = self._row_at(rows, batches)
         stop = first + 1 if batches is None else self._rows_after(batches + 1)
         reader = self._reader(None)
         found = reader.segments(np.arange(first, stop))
         ids = self._source.take(found.position, [])["sample_id"]
-        return {
-            "row": found.row + first,
-            "offset": found.offset,
-            "length": found.length,
-            "position": found.position,
-            "sample_id": ids,
-        }
+        told = {"row": found.row + first, "offset": found.offset, "length": found.length, "position": found.position}
+        if isinstance(self._source, Joined):
+            told["source"], told["position"] = self._source.locate(found.position)
+        return told | {"sample_id": ids}
 
     def progress(self) -> dict[str, int]:
         """Return how far this process has got, over all epochs and ranks: a flat dict for a log.
 
         ``"epoch"``, ``"rows"`` and ``"tokens"`` (exact at the ends of epochs, else to within a row) are those before
-        the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`.
+        the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`. A mixture has
+        ``"epochs/name"``, ``"rows/name"`` and ``"tokens/name"`` for every source besides; its epoch is that of the
+        source that has been read whole least often.
         """
         rows = self._progress
+        if isinstance(self._plan, MixPlan):
+            own = self._plan.progress(rows)
+            epochs, tokens = ([n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/"))
+            return {"epoch": min(epochs), "rows": rows, "tokens": sum(tokens)} | own
         epoch, row = divmod(rows, self._plan.rows)
         tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
         return {"epoch": epoch, "rows": rows, "tokens": tokens}
 
     def _identity(self) -> dict[str, int | str]:
         """Return what the order depends on."""
+        if isinstance(self._plan, MixPlan):
+            return self._plan.identity([source.fingerprint for source in self._source.sources])
         return {"source": self._source.fingerprint} | self._plan.identity()
 
     def load_state_dict(self, state: Mapping[str, Any], *, accept: Sequence[str] = ()) -> None:
         """Go on behind a state with the next `iter()`.
+
+        A mixture may have other stages from the row of the state on. Shares change without loss or repetition with
+        the old ``shares=`` and a new stage, or with new ``shares=`` and ``accept=["stages"]``, which then hold from
+        the next multiple of the lanes on. Windows are those of the state, whatever the shares and `buffer` are.
 
         Args:
             state: What `state_dict` or `state_at` gave, in any process.
@@ -409,9 +438,15 @@ class StreamingDataset(IterableDataset[Any]):
         """
         if self._live is not None and (stream := self._live()) is not None and not stream.closed:
             raise RuntimeError("load_state_dict while an iterator is running: close it, or load before iter()")
-        mine = self._identity()
+        mine, plan = self._identity(), self._plan
         for name in accept:
             one_of("a name in accept", name, tuple(mine))
+        if isinstance(plan, MixPlan) and self._mix is not None:
+            found = adopted(plan, *self._mix, state, mine, changed="stages" in accept)
+            if found is not None:
+                plan = found
+                mine = plan.identity([source.fingerprint for source in self._source.sources])
+                del mine["stages"]
         for name, value in mine.items():
             if state.get(name) != value and name not in accept:
                 hint = "; windows follow from buffer and lanes" if name in ("window", "pooled") else ""
@@ -420,6 +455,8 @@ class StreamingDataset(IterableDataset[Any]):
                     f"the state has {name} {state.get(name)!r}, this stream {value!r}: another order{hint}; "
                     f"accept=[{name!r}] goes on anyway"
                 )
+        if plan is not self._plan:
+            self._plan, self._pools = plan, {}
         self._next_row = self._progress = integer("rows of the state", state.get("rows"), 0, 1 << 62)
         self._skip = 0
         if "batches" in state:
@@ -454,7 +491,7 @@ class StreamingDataset(IterableDataset[Any]):
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pool": None, "_live": None}
+        return self.__dict__ | {"_pools": {}, "_live": None}
 
 
 class _Stream(Iterator[Any]):
@@ -537,7 +574,7 @@ class _Stream(Iterator[Any]):
 
 
 def _emission(
-    source: Source, emit: Sequence[str], labels: str | None, documents: str, *, single: bool, flat: bool
+    source: Any, emit: Sequence[str], labels: str | None, documents: str, *, single: bool, flat: bool
 ) -> Emission:
     """Return what a batch has, or refuse names that nothing is known of."""
     others = [name for name in source.schema if name != source.token_column]

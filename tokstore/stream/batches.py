@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order.turns import Turns
+from tokstore.stream.mixing import MixPlan, MixReader
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader, Slab
 
@@ -52,8 +53,8 @@ class BatchIterator:
 
     def __init__(
         self,
-        make_reader: Callable[[ThreadPoolExecutor], RowReader],
-        plan: Plan,
+        make_reader: Callable[[ThreadPoolExecutor], RowReader | MixReader],
+        plan: Plan | MixPlan,
         turns: Turns,
         *,
         start: int,

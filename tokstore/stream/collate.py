@@ -188,6 +188,11 @@ class _Batch:
         """Return which rows are no fill."""
         return self.used > 0
 
+    def source(self) -> I64:
+        """Return the number of the source of each row, -1 for fill."""
+        source = self._slab.source
+        return np.where(self.used > 0, 0, -1) if source is None else source[self._start : self._stop]
+
     def taken(self, take: Take, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns, and ``"sample_id"``, of the samples of the batch: one value per row or per segment."""
         found = take(self.segments.position, columns)
@@ -218,9 +223,10 @@ _MADE: dict[str, Callable[[_Batch], Any]] = {
     "seq_lengths": _Batch.seq_lengths,
     "loss_mask": _Batch.loss_mask,
     "valid": _Batch.valid,
+    "source": _Batch.source,
 }
 _PLACES = frozenset({"input_ids", "labels", "position_ids", "attention_mask", "document_ids", "loss_mask"})
-_PER_ROW = frozenset({"valid"})
+_PER_ROW = frozenset({"source", "valid"})
 KEYS = (*_MADE, "sample_ids")
 """What a batch may have, apart from columns."""
 

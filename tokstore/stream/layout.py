@@ -136,7 +136,8 @@ class ValueLayout:
         if not plan.shuffle:
             return parts
         place = np.empty(rows, np.int64)
-        place[shuffled(rows, derive_key(plan.seed, GROUP, self._epoch, window=group))] = np.arange(rows)
+        key = derive_key(plan.seed, GROUP, self._epoch, window=group, source=plan.source)
+        place[shuffled(rows, key)] = np.arange(rows)
         row = place[parts.row]
         order = np.argsort(row, kind="stable")
         return Parts(row[order], parts.start[order], parts.length[order])

@@ -75,7 +75,7 @@ class PoolLine:
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
         samples = pool.samples
-        order = shuffled(len(samples.sizes), derive_key(plan.seed, POOL, epoch))
+        order = shuffled(len(samples.sizes), derive_key(plan.seed, POOL, epoch, source=plan.source))
         ends = np.cumsum(samples.sizes[order], dtype=_places(plan))
         self.lane_starts = even_lane_starts(plan.values, plan.lanes)
         self._window = LineWindow(
@@ -103,7 +103,7 @@ class SpanLine:
         self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
         places = np.arange(plan.spans, dtype=np.int64)
         if plan.shuffle:
-            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch))
+            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch, source=plan.source))
         self._spans, self._hands = deal(places, plan.lanes)
         self._begins = np.zeros(plan.spans + 1, np.int64)
         np.cumsum(np.diff(plan.effective())[self._spans], out=self._begins[1:])
@@ -191,7 +191,7 @@ class SpanLine:
         begins = np.concatenate(starts).astype(np.int32)
         documents, samples = None, np.concatenate(positions)
         if plan.shuffle:
-            order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key))
+            order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
             lengths, begins, samples = lengths[order], begins[order], samples[order]
         else:
             documents = np.concatenate(fresh)

@@ -56,6 +56,7 @@ class Plan:
         rows: Rows of an epoch.
         span_rows: Rows of every plan span, or of the whole pool, where the line is counted in rows.
         overlong_samples: Samples longer than a row, where the line is counted in rows.
+        source: Number of the source in a mixture.
     """
 
     packing: str
@@ -75,6 +76,7 @@ class Plan:
     pooled: bool
     bos: int | None
     eos: int | None
+    source: int = 0
 
     @property
     def spans(self) -> int:
@@ -114,8 +116,17 @@ def make_plan(
     eos: int | None,
     packing: str = "concat",
     overlong: str = "split",
+    number: int = 0,
+    held: tuple[int, bool] | None = None,
 ) -> Plan:
     """Plan the order of a source.
+
+    Args:
+        source: Where counts and lengths are.
+        seq_len, shuffle, seed, lanes, buffer, packing, overlong: As of the stream.
+        bos, eos: Ids that are inserted.
+        number: Number of the source in a mixture; `lanes` are then those of all sources.
+        held: Window, and whether the source is a pool, as a state tells them, instead of what `buffer` leads to.
 
     Raises:
         ValueError: The source has no values, its table of spans contradicts itself, or a sample is longer than a row
@@ -136,7 +147,7 @@ def make_plan(
         )
     by_rows = packing in ("whole", "single")
     chosen = (lanes or lane_count(total)) if shuffle else 1
-    pooled = shuffle and is_pool(total, samples, buffer)
+    pooled = held[1] if held else shuffle and is_pool(total, samples, buffer)
     if shuffle and not pooled:
         cuts = _refined(source, cuts, span_target(total, chosen), inside=not by_rows)
     else:
@@ -146,7 +157,7 @@ def make_plan(
     values = int(cuts.effective(bos is not None, eos is not None)[-1])
     if values == 0:
         raise ValueError("the view has no tokens: there is nothing to stream")
-    window = window_values(buffer, chosen)
+    window = held[0] if held else window_values(buffer, chosen)
     rows_of, values_of, span_rows, overlong_samples = 1, 1, None, 0
     if by_rows:
         edges = np.array([0, samples]) if pooled else cuts.first
@@ -165,7 +176,7 @@ def make_plan(
     return Plan(
         packing, overlong, cuts, chosen, window, seq_len, rows_of, values_of, values, rows, span_rows, overlong_samples,
         seed, shuffle,
-        pooled, bos, eos,
+        pooled, bos, eos, number,
     )  # fmt: skip
 
 

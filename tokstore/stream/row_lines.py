@@ -61,8 +61,10 @@ class RowPoolLine:
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
         self.lane_starts = even_lane_starts(plan.rows, plan.lanes)
-        parts = rows_of_samples(pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0))
-        order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch))
+        parts = rows_of_samples(
+            pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0, plan.source)
+        )
+        order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch, source=plan.source))
         self._window = _row_window(
             0, parts, order, pool.stretches, pool.values, plan.values, pool.samples,
             np.cumsum(pool.sizes) - pool.sizes,
@@ -89,7 +91,7 @@ class RowSpanLine:
         self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
         places = np.arange(plan.spans, dtype=np.int64)
         if plan.shuffle:
-            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch))
+            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch, source=plan.source))
         self._spans, self._hands = deal(places, plan.lanes)
         counts = np.zeros(0, np.int64) if plan.span_rows is None else plan.span_rows
         self._rows = _before(counts[self._spans])
@@ -139,7 +141,7 @@ class RowSpanLine:
         for span in spans.tolist():
             begin, end = cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1)
             size = self._source.lengths(begin.first, end.first) + inserted
-            key_of = (plan.seed, self._epoch, span) if plan.shuffle else None
+            key_of = (plan.seed, self._epoch, span, plan.source) if plan.shuffle else None
             found = rows_of_samples(size, plan.packing, plan.overlong, plan.seq_len, key_of)
             parts.append(found._replace(row=found.row + rows, sample=found.sample + samples))
             rows += int(found.row[-1]) + 1 if len(found.row) else 0
@@ -157,7 +159,9 @@ class RowSpanLine:
         full = np.flatnonzero(lengths)
         full = full[np.argsort(begins[full])]
         stretches.sort(key=lambda one: one.at)
-        order = shuffled(rows, derive_key(plan.seed, WINDOW, self._epoch, *key)) if plan.shuffle else None
+        order = None
+        if plan.shuffle:
+            order = shuffled(rows, derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
         joined = RowParts(*(np.concatenate(field) for field in zip(*parts, strict=True)))
         return _row_window(
             int(self._rows[first]), joined, order, stretches, room(at, self._dtype, plan, self._pad), at,

@@ -27,7 +27,7 @@ from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.source import Source
 from tokstore.stream.windows import Stretch, Window, decode_together, gather
 
-__all__ = ["RowReader", "Segments", "Slab"]
+__all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 
 I64 = NDArray[np.int64]
 _TASK_VALUES = 1 << 20
@@ -68,12 +68,14 @@ class Slab:
         segments: What the rows consist of.
         following: int64 per row, the id after the last one of the row on the line, -100 where there is none or (if
             documents are told apart) it begins another document; None when nobody asked or rows are no cuts of a line.
+        source: int64 per row, number of the source, -1 in rows that fill up a batch; None for a stream of one source.
     """
 
     ids: NDArray[Any]
     used: I64
     segments: Segments
     following: I64 | None
+    source: I64 | None = None
     _ends: I64 | None = None
 
     def ends(self) -> I64:

@@ -88,7 +88,7 @@ def count_rows(
 
 
 def rows_of_samples(
-    lengths: I64, packing: str, overlong: str, seq_len: int | None, key: tuple[int, int, int] | None
+    lengths: I64, packing: str, overlong: str, seq_len: int | None, key: tuple[int, int, int, int] | None
 ) -> RowParts:
     """Return the rows of one span.
 
@@ -97,14 +97,14 @@ def rows_of_samples(
         packing: ``"whole"`` or ``"single"``.
         overlong: What becomes of samples longer than a row.
         seq_len: Values of a row.
-        key: Seed, epoch and number of the span, for the order of its samples; None for view order.
+        key: Seed, epoch, numbers of the span and of the source, for the order of its samples; None for view order.
     """
     sample, offset, items = _items(lengths, packing, overlong, seq_len)
     if packing != "whole" or seq_len is None:
         return RowParts(np.arange(len(sample)), sample, offset, items)
     if key is not None:
-        seed, epoch, span = key
-        order = shuffled(len(items), derive_key(seed, PACKING, epoch, window=span))
+        seed, epoch, span, number = key
+        order = shuffled(len(items), derive_key(seed, PACKING, epoch, window=span, source=number))
         sample, offset, items = sample[order], offset[order], items[order]
     row = whole_rows(items, seq_len)
     by_row = np.argsort(row, kind="stable")

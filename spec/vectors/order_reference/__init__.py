@@ -1,7 +1,7 @@
 """The order of order.md, worked out slowly in plain integers, for others to compare themselves with.
 
 The functions follow the sections of the page and share no code with any loader. `line` has sections 2 to 5, `packing`
-what 6.4 and 6.5 do with lengths, and `rows` the rest of sections 6 and 7.
+what 6.4 and 6.5 do with lengths, `rows` the rest of sections 6 and 7, and `mixture` section 10.
 """
 
 from spec.vectors.order_reference.line import (
@@ -28,6 +28,17 @@ from spec.vectors.order_reference.line import (
     target,
     window_values,
 )
+from spec.vectors.order_reference.mixture import (
+    Stage,
+    deviation,
+    mixture_rows,
+    near,
+    quantise,
+    source_at,
+    source_buffer,
+    stage_of,
+    stage_start,
+)
 from spec.vectors.order_reference.packing import fit_parts, group_rows, group_values, long_parts, packed, whole_rows
 from spec.vectors.order_reference.rows import (
     Options,
@@ -48,9 +59,11 @@ __all__ = [
     "Options",
     "Place",
     "Segment",
+    "Stage",
     "Unit",
     "View",
     "cut_line",
+    "deviation",
     "epoch_line",
     "epoch_of",
     "epoch_rows",
@@ -64,14 +77,21 @@ __all__ = [
     "line_rows",
     "long_parts",
     "mix",
+    "mixture_rows",
+    "near",
     "packed",
     "permute",
     "pieces",
     "plan",
+    "quantise",
     "rank_batches",
     "rows_of",
     "shuffled",
     "size",
+    "source_at",
+    "source_buffer",
+    "stage_of",
+    "stage_start",
     "stored",
     "stored_places",
     "target",

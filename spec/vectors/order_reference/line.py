@@ -215,7 +215,9 @@ def is_pool(view: View, buffer: int) -> bool:
     return 2 * sum(view.lengths) + 8 * len(view.lengths) <= buffer
 
 
-def epoch_line(view: View, *, seed: int, epoch: int, shuffle: bool, lanes: int | None, buffer: int) -> Epoch:
+def epoch_line(
+    view: View, *, seed: int, epoch: int, shuffle: bool, lanes: int | None, buffer: int, source: int = 0
+) -> Epoch:
     """5"""
     whole = [view.segment((sample, 0, length)) for sample, length in enumerate(view.lengths)]
     if not shuffle:
@@ -224,18 +226,18 @@ def epoch_line(view: View, *, seed: int, epoch: int, shuffle: bool, lanes: int |
     count = lanes or lane_count(total)
     if is_pool(view, buffer):
         items = [segment for segment in whole if segment[1] < segment[2]]
-        line = [items[i] for i in shuffled(len(items), key(seed, 3, epoch))]
+        line = [items[i] for i in shuffled(len(items), key(seed, 3, epoch, source=source))]
         return Epoch(line, [size(line) * lane // count for lane in range(count + 1)])
     places = plan(view, target(total, count))
     n = len(places) - 1
-    dealt = [permute(k, n, key(seed, 1, epoch)) for k in range(n)]
+    dealt = [permute(k, n, key(seed, 1, epoch, source=source)) for k in range(n)]
     line, starts = [], [0]
     for lane in range(count):
         spans = [(places[span], places[span + 1]) for span in dealt[lane::count]]
         windows = lane_windows(view, spans, lane, count, window_values(buffer, count))
         for number, units in enumerate(windows):
             items = [segment for unit in units if (segment := view.segment(unit))[1] < segment[2]]
-            line += [items[i] for i in shuffled(len(items), key(seed, 2, epoch, lane, number))]
+            line += [items[i] for i in shuffled(len(items), key(seed, 2, epoch, lane, number, source))]
         starts.append(size(line))
     return Epoch(line, starts)
 

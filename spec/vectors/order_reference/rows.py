@@ -37,6 +37,7 @@ class Options(NamedTuple):
     buffer: int
     packing: str
     overlong: str
+    source: int = 0
 
     def count(self, view: View) -> int:
         """The number of lanes (5.1)."""
@@ -44,7 +45,11 @@ class Options(NamedTuple):
 
     def order(self, n: int, purpose: int, lane: int = 0, window: int = 0) -> list[int]:
         """0 to n - 1 as 3.2 puts them, or as they are without shuffling."""
-        return shuffled(n, key(self.seed, purpose, self.epoch, lane, window)) if self.shuffle else list(range(n))
+        return (
+            shuffled(n, key(self.seed, purpose, self.epoch, lane, window, self.source))
+            if self.shuffle
+            else list(range(n))
+        )
 
 
 # 6.1 to 6.3, 7.1 and 7.2
@@ -154,7 +159,10 @@ def sample_rows(view: View, seq_len: int, options: Options) -> tuple[list[Row], 
         line = [rows[i] for i in options.order(len(rows), 3)]
         return line, [lane * len(line) // count for lane in range(count + 1)]
     n = len(spans)
-    dealt = [permute(k, n, key(options.seed, 1, options.epoch)) if options.shuffle else k for k in range(n)]
+    dealt = [
+        permute(k, n, key(options.seed, 1, options.epoch, source=options.source)) if options.shuffle else k
+        for k in range(n)
+    ]
     line, begins = [], [0]
     for lane in range(count):
         for j, window in enumerate(whole_windows(view, spans, dealt[lane::count], lane, count, options.buffer)):
@@ -189,13 +197,14 @@ def epoch_rows(
     buffer: int,
     packing: str = "concat",
     overlong: str = "error",
+    source: int = 0,
 ) -> list[Row]:
     """The segments of every row of an epoch, in order."""
-    options = Options(epoch, seed, shuffle, lanes, buffer, packing, overlong)
+    options = Options(epoch, seed, shuffle, lanes, buffer, packing, overlong, source)
     if packing in ("whole", "single"):
         rows, begins = sample_rows(view, seq_len, options)
         return [rows[row] for row in turns(begins)]
-    made = epoch_line(view, seed=seed, epoch=epoch, shuffle=shuffle, lanes=lanes, buffer=buffer)
+    made = epoch_line(view, seed=seed, epoch=epoch, shuffle=shuffle, lanes=lanes, buffer=buffer, source=source)
     if packing == "fit":
         g = group_rows(seq_len, window_values(buffer, options.count(view)))
         rows = fit_rows(made, seq_len, g, options)

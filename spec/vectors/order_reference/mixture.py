@@ -1,0 +1,109 @@
+"""Section 10 of order.md: the source of every row of a mixture, and which of its rows it is. One row at a time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import gcd
+from typing import NamedTuple
+
+
+# 10.1
+def quantise(shares: list[Fraction], lanes: int) -> list[int]:
+    """The slots of every source."""
+    total = sum(shares, Fraction(0))
+    m = lanes * -(-3072 // lanes)
+    while True:
+        exact = [share / total * m for share in shares]
+        slots = [int(one) for one in exact]
+        for number in sorted(range(len(shares)), key=lambda n: slots[n] - exact[n])[: m - sum(slots)]:
+            slots[number] += 1
+        if all(abs(n - one) <= one / 1000 for n, one in zip(slots, exact, strict=True)) or 2 * m > 1 << 20:
+            return slots
+        m *= 2
+
+
+# 10.2
+def near(n: int) -> list[int]:
+    """The candidates of n."""
+    found = []
+    for h in range(1, n + 1):
+        if gcd(h, n) == 1 and 618 * n // 1000 - 32 <= h <= -(-618 * n // 1000) + 32:
+            quotients = continued_fraction(n, h)
+            found.append((max(quotients), sum(quotients), abs(1000 * h - 618 * n), h))
+    return [one[-1] for one in sorted(found)[:4]]
+
+
+def continued_fraction(n: int, h: int) -> list[int]:
+    """The partial quotients of n / h."""
+    return [n // h, *continued_fraction(h, n % h)] if h else []
+
+
+class Stage(NamedTuple):
+    """Where a stage begins, the slots of every source, and its constants."""
+
+    start: int
+    slots: list[int]
+    g: int
+    h: int
+
+
+def source_at(stage: Stage, lanes: int, lane: int, step: int) -> int:
+    """The source of a lane, so many steps after the beginning of the stage."""
+    m = sum(stage.slots)
+    slot = (step * stage.g + lane * stage.h % lanes * (m // lanes)) % m
+    source = 0
+    while slot >= stage.slots[source]:
+        slot -= stage.slots[source]
+        source += 1
+    return source
+
+
+def deviation(stage: Stage, lanes: int, rows: int) -> int:
+    """How many M-ths of a row a source is off after any of the first rows, at most."""
+    m, came, worst = sum(stage.slots), [0] * len(stage.slots), 0
+    for i in range(rows):
+        source = source_at(stage, lanes, i % lanes, i // lanes)
+        worst = max(worst, i * stage.slots[source] - came[source] * m)
+        came[source] += 1
+        worst = max(worst, came[source] * m - (i + 1) * stage.slots[source])
+    return worst
+
+
+def stage_of(start: int, slots: list[int], lanes: int) -> Stage:
+    """A stage with the constants that the page chooses."""
+    m = sum(slots)
+    width = m // lanes
+    found = []
+    for h in near(lanes):
+        for low in near(width):
+            g = next(low + k * width for k in range(lanes + 1) if gcd(low + k * width, m) == 1)
+            stage = Stage(start, slots, g, h)
+            off = deviation(stage, lanes, max(m, min(m * lanes, 1 << 18)))
+            if 2 * off <= 7 * m:
+                return stage
+            found.append((off, len(found), stage))
+    return min(found)[2]
+
+
+# 10.3 and 10.4
+def mixture_rows(stages: list[Stage], lanes: int, rows: int) -> list[tuple[int, int]]:
+    """The source of each of the first rows, and which of its rows it is, counted over all its epochs."""
+    draws = [[0] * lanes for _ in stages[0].slots]
+    found = []
+    for i in range(rows):
+        stage = [one for one in stages if one.start <= i][-1]
+        lane = i % lanes
+        source = source_at(stage, lanes, lane, (i - stage.start) // lanes)
+        found.append((source, draws[source][lane] * lanes + lane))
+        draws[source][lane] += 1
+    return found
+
+
+def stage_start(row: int, lanes: int) -> int:
+    """10.4: where a stage that is asked for at a row begins"""
+    return -(-row // lanes) * lanes
+
+
+def source_buffer(buffer: int, stages: list[Stage], source: int) -> int:
+    """10.5"""
+    return max(1 << 16, *(buffer * stage.slots[source] // sum(stage.slots) for stage in stages))
