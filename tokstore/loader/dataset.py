@@ -30,7 +30,8 @@ from tokstore.stream.collate import KEYS, Emission, Split, collate
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
-from tokstore.stream.rows import RowReader, Slab
+from tokstore.stream.rows import RowReader
+from tokstore.stream.slab import Slab
 from tokstore.stream.source import Source
 from tokstore.stream.windows import compact_dtype
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tokstore.order.turns import Turns
 from tokstore.stream.mixing import MixPlan, MixReader
 from tokstore.stream.plan import Plan
-from tokstore.stream.rows import RowReader, Slab
+from tokstore.stream.rows import RowReader
+from tokstore.stream.slab import Slab
 
 __all__ = ["BatchIterator", "Rows"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
 from tokstore.recycling import LEAST_BYTES, recycling
-from tokstore.stream.rows import NOTHING, Segments, Slab
+from tokstore.stream.slab import NOTHING, Segments, Slab
 from tokstore.stream.windows import counting
 
 __all__ = ["KEYS", "Emission", "Split", "collate"]

@@ -16,7 +16,8 @@ from tokstore.order import Mixing, spread
 from tokstore.ragged import Ragged
 from tokstore.recycling import recycling
 from tokstore.stream.plan import Plan
-from tokstore.stream.rows import NOTHING, RowReader, Segments, Slab
+from tokstore.stream.rows import RowReader
+from tokstore.stream.slab import NOTHING, Segments, Slab
 from tokstore.stream.source import Source
 
 __all__ = ["Joined", "MixPlan", "MixReader", "goes_on", "mixing_of"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import CancelledError, Executor, Future
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
 from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.slab import NOTHING, Segments, Slab, join_segments
 from tokstore.stream.source import Source
 from tokstore.stream.windows import Stretch, Window, decode_together, gather
 
@@ -31,59 +31,6 @@ __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 
 I64 = NDArray[np.int64]
 _TASK_VALUES = 1 << 20
-NOTHING = -100
-"""The label of what is not to be learned."""
-
-
-@dataclass(slots=True)
-class Segments:
-    """Pieces of samples in the rows of a slab, ascending by row and place; arrays of one length.
-
-    Args:
-        row: int64, row of the slab.
-        offset: int64, first place in the row.
-        length: int64.
-        position: int64, the sample, as a position of its source.
-        begins: bool, a document begins here; a piece that does not begin one goes on with the piece before it, or, at
-            the start of a row, with another row.
-        after: int64, the id that follows in the same document where the piece is cut, else -100.
-    """
-
-    row: I64
-    offset: I64
-    length: I64
-    position: I64
-    begins: NDArray[np.bool_]
-    after: I64
-
-
-@dataclass(slots=True)
-class Slab:
-    """Rows.
-
-    Args:
-        ids: Token ids of a narrow dtype, [rows, seq_len] with padding after `used`; or flat, one row after another,
-            where rows are as long as their sample.
-        used: int64 per row, values of the row; 0 in rows that fill up a batch.
-        segments: What the rows consist of.
-        following: int64 per row, the id after the last one of the row on the line, -100 where there is none or (if
-            documents are told apart) it begins another document; None when nobody asked or rows are no cuts of a line.
-        source: int64 per row, number of the source, -1 in rows that fill up a batch; None for a stream of one source.
-    """
-
-    ids: NDArray[Any]
-    used: I64
-    segments: Segments
-    following: I64 | None
-    source: I64 | None = None
-    _ends: I64 | None = None
-
-    def ends(self) -> I64:
-        """Return the values before every row, and of all, where rows are laid end to end."""
-        if self._ends is None:
-            self._ends = np.zeros(len(self.used) + 1, np.int64)
-            np.cumsum(self.used, out=self._ends[1:])
-        return self._ends
 
 
 class _Wanted(NamedTuple):
@@ -163,7 +110,7 @@ class RowReader:
         found = []
         for epoch, at, line_rows in self._line_rows(rows):
             found.append(_segments(at, self._layout(epoch).place(line_rows, partial(self._hold, epoch))))
-        return _by_row(found)
+        return join_segments(found)
 
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock: it may run inside garbage collection."""
@@ -298,14 +245,14 @@ class RowReader:
             order = at
             if len(placed.windows) == 1 and count > 1:
                 # One window: a gather in the order of the slab costs no more than one in the order of the line.
-                placed, order = _sorted_by_row(placed, at, count)
+                placed, order = _sortedjoin_segments(placed, at, count)
             flats.append(self._gather(placed, int(placed.pieces.length.sum())))
             orders.append(order)
             if after is not None and following is not None:
                 first = self._gather(after, len(has_after)).astype(np.int64)
                 first[after.pieces.begins & self._documents] = NOTHING
                 following[at[has_after]] = first
-        return Slab(self._rows(rows, orders, flats, used), used, _by_row(segments), following)
+        return Slab(self._rows(rows, orders, flats, used), used, join_segments(segments), following)
 
     def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
         """Return the values of pieces, one after another."""
@@ -355,7 +302,7 @@ class RowReader:
         return ids
 
 
-def _sorted_by_row(placed: Placed, at: I64, count: int) -> tuple[Placed, I64]:
+def _sortedjoin_segments(placed: Placed, at: I64, count: int) -> tuple[Placed, I64]:
     """Bring pieces of one window into the order of the slab; return also its rows in that order."""
     order = np.argsort(at, kind="stable")
     counts = np.bincount(placed.pieces.row, minlength=count)
@@ -391,14 +338,3 @@ def _padded(placed: Placed, gaps: I64) -> Placed:
         length=np.insert(pieces.length, ends, gaps[short]),
     )
     return Placed(padded, np.insert(window, ends, owner), placed.windows)
-
-
-def _by_row(parts: list[Segments]) -> Segments:
-    """Return the segments of all rows of a slab in the order of its rows."""
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return Segments(none, none, none, none, np.zeros(0, bool), none)
-    fields = ("row", "offset", "length", "position", "begins", "after")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
-    order = np.argsort(joined["row"], kind="stable")
-    return Segments(**{name: field[order] for name, field in joined.items()})

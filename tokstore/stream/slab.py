@@ -1,0 +1,77 @@
+"""Slabs: some rows of training as flat arrays, with what they consist of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NOTHING", "Segments", "Slab", "join_segments"]
+
+I64 = NDArray[np.int64]
+NOTHING = -100
+"""The label of what is not to be learned."""
+
+
+@dataclass(slots=True)
+class Segments:
+    """Pieces of samples in the rows of a slab, ascending by row and place; arrays of one length.
+
+    Args:
+        row: int64, row of the slab.
+        offset: int64, first place in the row.
+        length: int64.
+        position: int64, the sample, as a position of its source.
+        begins: bool, a document begins here; a piece that does not begin one goes on with the piece before it, or, at
+            the start of a row, with another row.
+        after: int64, the id that follows in the same document where the piece is cut, else -100.
+    """
+
+    row: I64
+    offset: I64
+    length: I64
+    position: I64
+    begins: NDArray[np.bool_]
+    after: I64
+
+
+@dataclass(slots=True)
+class Slab:
+    """Rows.
+
+    Args:
+        ids: Token ids of a narrow dtype, [rows, seq_len] with padding after `used`; or flat, one row after another,
+            where rows are as long as their sample.
+        used: int64 per row, values of the row; 0 in rows that fill up a batch.
+        segments: What the rows consist of.
+        following: int64 per row, the id after the last one of the row on the line, -100 where there is none or (if
+            documents are told apart) it begins another document; None when nobody asked or rows are no cuts of a line.
+        source: int64 per row, number of the source, -1 in rows that fill up a batch; None for a stream of one source.
+    """
+
+    ids: NDArray[Any]
+    used: I64
+    segments: Segments
+    following: I64 | None
+    source: I64 | None = None
+    _ends: I64 | None = None
+
+    def ends(self) -> I64:
+        """Return the values before every row, and of all, where rows are laid end to end."""
+        if self._ends is None:
+            self._ends = np.zeros(len(self.used) + 1, np.int64)
+            np.cumsum(self.used, out=self._ends[1:])
+        return self._ends
+
+
+def join_segments(parts: list[Segments]) -> Segments:
+    """Return the segments of all rows of a slab in the order of its rows."""
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Segments(none, none, none, none, np.zeros(0, bool), none)
+    fields = ("row", "offset", "length", "position", "begins", "after")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
+    order = np.argsort(joined["row"], kind="stable")
+    return Segments(**{name: field[order] for name, field in joined.items()})
