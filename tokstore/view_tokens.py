@@ -17,17 +17,21 @@ from tokstore.packed import Ints
 from tokstore.reading import read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
+from tokstore.version import Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
 from tokstore.wire import checksum
 
 __all__ = ["TokenReader"]
 
+_KNOWN_SAMPLES, _KNOWN_SHARDS = 1 << 20, 64
+
 
 class TokenReader(ViewReader):
     """A view as a loader sees it."""
 
     _spans: ViewSpans | None = None
+    _known: tuple[Version, Ints] | None = None
 
     @property
     def token_column(self) -> str:
@@ -76,7 +80,21 @@ class TokenReader(ViewReader):
         chosen = self.schema.column(column or self.token_column)
         if not chosen.type.ragged:
             raise TypeError(f"column {chosen.name!r} has one value per sample")
-        return self._lengths(chosen, np.arange(*slice(first, stop).indices(len(self))))
+        begin, end, _ = slice(first, stop).indices(len(self))
+        known = self._known_lengths() if column is None else None
+        if known is not None:
+            return known[begin : max(begin, end)].copy()
+        return self._lengths(chosen, np.arange(begin, end))
+
+    def _known_lengths(self) -> Ints | None:
+        """Return the token counts of all samples, kept from the first time, where that costs little."""
+        version = self._version
+        if len(self) > _KNOWN_SAMPLES or int(version.root.pages["shards"].sum()) > _KNOWN_SHARDS:
+            return None
+        if self._known is None or self._known[0] is not version:
+            found = self._lengths(self.schema.column(self.token_column), np.arange(len(self)))
+            self._known = version, found
+        return self._known[1]
 
     def _lengths(self, column: Column, places: Ints) -> Ints:
         """Return how many values samples at ascending places have."""
@@ -132,7 +150,8 @@ class TokenReader(ViewReader):
         """
         column = self.schema.column(self.token_column)
         groups, order = self._located(positions)
-        arrays = recycling() if out is None else Given(out)
+        # Out of order, values would lie in `out` in the wrong order for a moment.
+        arrays = recycling() if out is None or order is not None else Given(out)
         rows = read_rows(self._version, [column], groups, pool=pool, compact=True, arrays=arrays)[column.name]
         return rows.values if order is None else reorder(rows, order).values
 
@@ -154,7 +173,7 @@ class TokenReader(ViewReader):
             start=begin,
             stop=end,
             compact=True,
-            arrays=recycling() if out is None else Given(out),
+            arrays=recycling() if out is None or order is not None else Given(out),
         )[column.name]
         return rows.values if order is None else reorder(rows, order).values
 
@@ -179,4 +198,4 @@ class TokenReader(ViewReader):
         return self._spans
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_spans": None}
+        return super().__getstate__() | {"_spans": None, "_known": None}

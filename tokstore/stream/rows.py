@@ -90,8 +90,10 @@ class RowReader:
         names |= {id(window): window for one in wanted if one.after is not None for window in one.after.windows}
         held = list(names.values())
         if quick and self._read_parts(wanted, held):
+            # Cut before the threads decode all of the windows, and so write over what was read here.
+            slab = self._cut(len(rows), wanted)
             self._request(held)
-            return self._cut(len(rows), wanted)
+            return slab
         ahead = [
             (epoch, key)
             for epoch, _, line_rows in self._line_rows(later)
