@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -272,15 +273,14 @@ def test_a_pinned_store_is_read_only(store: ts.Store) -> None:
 
 
 def test_the_primary_column_stays(tmp_path: Path) -> None:
-    """A ragged column beside fixed ones decides no spans (format.md 6.2); tokens would have to, and are refused."""
+    """Neither texts nor tokens that were added beside fixed columns decide spans (format.md 6.2)."""
     with ts.create(tmp_path / "s", ts.Schema(q=ts.Score(), l=ts.Label()), threads=1) as w:
         w.extend(q=SCORES, l=np.arange(COUNT))
     store = ts.open(tmp_path / "s")
     spans = store.spans().samples.tolist()
-    before = tree(tmp_path / "s")
-    with pytest.raises(ValueError, match=r"this store was made without one \(format\.md 6\.2\)"):
-        store.add_column("t", [[1]] * COUNT, ts.Tokens(5))
-    assert tree(tmp_path / "s") == before
+    store.add_column("t", [[1]] * COUNT, ts.Tokens(5))
+    store.drop_column("t")
+    assert store.spans().samples.tolist() == spans
     store.add_column("x", ["a" * i for i in range(COUNT)], ts.Text())
     store.add_column("y", ["b" * i for i in range(COUNT)], ts.Text())
     assert ts.open(tmp_path / "s").schema.primary.name == "q"
@@ -368,13 +368,61 @@ def test_damage_in_added_columns_is_found(store: ts.Store) -> None:
 
 
 def test_tokens_for_a_store_without_any(tmp_path: Path) -> None:
-    """Tokens cannot become the primary column later; the error says what can be done, and that works."""
-    with ts.create(tmp_path / "s", ts.Schema(q=ts.Score())) as writer:
-        writer.extend(q=np.arange(4.0))
-    store, ids = ts.open(tmp_path / "s"), [[1], [2, 3], [], [4, 5, 6]]
-    told = r"this store was made without one .*create a store whose schema has both, or .* Label\(9, shape=\(None,\)\)"
-    with pytest.raises(ValueError, match=told):
-        store.add_column("tokens", ids, ts.Tokens(9))
-    store.add_column("tokens", ids, ts.Label(9, shape=(None,)))
-    assert store.where("length(tokens) > 1")["sample_id"].tolist() == [1, 3]
-    assert store["tokens"].to_list() == ids
+    """Tokens that are added later are not the primary column; filters, batches and views take them like any others."""
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(0, 900, 1000)
+    lengths[[0, 7]] = 0, 40_000
+    ids = ts.Ragged(rng.integers(8, 300, lengths.sum()), lengths)
+    with ts.create(tmp_path / "s", ts.Schema(q=ts.Score()), threads=1) as writer:
+        writer.extend(q=np.arange(600.0))
+    with ts.open(tmp_path / "s").writer(threads=1) as writer:
+        writer.extend(q=np.arange(400.0))
+    store = ts.open(tmp_path / "s")
+    with pytest.raises(ts.ColumnError, match="no token column"):
+        _ = store.token_column
+    with pytest.raises(ts.ColumnError, match="no token column"):
+        ts.StreamingDataset(store, seq_len=100)
+    before = store.fingerprint
+    store.add_column("tokens", ids, ts.Tokens(300, eos_id=7), threads=1)
+    assert store.schema.primary.name == "q"
+    for opened in (store, ts.open(tmp_path / "s"), pickle.loads(pickle.dumps(store)), store.select(["tokens"])):
+        assert opened.token_column == "tokens"
+        assert opened.token_count == lengths.sum()
+        assert opened.spans().values.max() < 2 << 18
+        assert opened.read_range(5, 9).tolist() == ids.values[lengths[:5].sum() : lengths[:9].sum()].tolist()
+    assert store.fingerprint != before
+    assert store.where("length(tokens) > 850")["sample_id"].tolist() == np.flatnonzero(lengths > 850).tolist()
+    assert store[3:6]["tokens"].to_list() == [ids[i].tolist() for i in range(3, 6)]
+    found = np.concatenate([batch["tokens"].values for batch in store.scan(["tokens"])])
+    assert found.tolist() == ids.values.tolist()
+    assert store.sample(tokens=5000, seed=1).token_count <= 5000 + 40_000
+    assert ts.verify(store.path).problems == []
+
+
+@pytest.mark.parametrize("packing", ["concat", "fit", "whole", None])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_streaming_added_tokens(packing: str | None, shuffle: bool, tmp_path: Path) -> None:
+    """A loader gives every token once, of the store and of a view, after deletions, appends and a compact too."""
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(1, 90, 500)
+    ids = ts.Ragged(rng.integers(8, 60_000, lengths.sum()), lengths)
+    with ts.create(tmp_path / "s", ts.Schema(q=ts.Score()), threads=1) as writer:
+        writer.extend(q=np.arange(500.0))
+    store = ts.open(tmp_path / "s")
+    store.add_column("tokens", ids, ts.Tokens(60_000), threads=1)
+    with store.writer(threads=1) as writer:
+        writer.append(q=0.0)
+        writer.append(q=1.0, tokens=[8, 9, 10])
+    store.delete(np.arange(0, 500, 3))
+    for _ in range(2):
+        for view in (store, store.where("q < 300"), store.sort("q", descending=True)):
+            options: dict[str, Any] = {"seq_len": 90, "packing": packing, "shuffle": shuffle, "batch_size": 4}
+            data = ts.StreamingDataset(view, **options, emit=("input_ids", "attention_mask"))
+            got = np.concatenate([b["input_ids"].numpy()[b["attention_mask"].numpy() > 0] for b in data])
+            values = view.read_range(0, len(view))
+            assert len(values) == view.token_count > 5000
+            is_cut = packing == "concat"
+            assert np.abs(len(got) - len(values)) <= (90 if is_cut else 0)
+            assert is_cut or np.array_equal(np.sort(got), np.sort(values))
+        store.compact(min_deleted=0, threads=1)
+    assert ts.verify(store.path).problems == []

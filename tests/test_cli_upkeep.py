@@ -205,3 +205,12 @@ def test_progress_only_on_a_terminal(tmp_path: Path, corpus: Path) -> None:
     finally:
         os.close(main_end)
         os.close(other_end)
+
+
+def test_cat_of_tokens_that_are_missing(tmp_path: Path) -> None:
+    """A sample that has no tokens is an empty line."""
+    with ts.create(tmp_path / "corpus", ts.Schema(q=ts.Score())) as w:
+        w.extend(q=[0.0, 1.0])
+    ts.open(tmp_path / "corpus").add_column("tokens", [[1, 2]], ts.Tokens(9), ids=[1])
+    done = run("cat", "corpus", cwd=tmp_path)
+    assert (done.stdout, done.stderr) == (b"\n1 2\n", b"")

@@ -122,6 +122,9 @@ def test_equal_transforms_share_a_file(tmp_path: Path) -> None:
     own = len(models(apart))
     apart.merge(threads=1)
     assert apart.describe()["shards"] == len(models(apart)) == own == 2
+    version = apart.version
+    assert apart.merge(threads=1).replaced == 0
+    assert apart.version == version, "they would be written as they are"
 
 
 @pytest.mark.parametrize("name", ["pca", "own axes", "int8"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tokstore.column_files import Cover
-from tokstore.column_types import ColumnType, Tokens
+from tokstore.column_types import ColumnType
 from tokstore.errors import ConflictError
 from tokstore.manifest import newest_root
 from tokstore.page_parts import PageParts, PageSum, with_pages
@@ -73,21 +73,11 @@ def with_optional(kind: ColumnType, optional: bool) -> ColumnType:
 
 
 def schema_with(schema: Schema, column: Column) -> Schema:
-    """Return a schema with one column more, which never becomes the primary one (format.md 6.2).
-
-    Raises:
-        ValueError: It has tokens, and the store has none: spans would have to be those of its blocks.
-    """
+    """Return a schema with one column more, which never becomes the primary one (format.md 6.2)."""
     primary = schema.primary
     joined = Schema.from_columns(sorted([*schema.columns, column], key=lambda one: one.column_id))
     if joined.primary.column_id == primary.column_id:
         return joined
-    if isinstance(column.type, Tokens):
-        raise ValueError(
-            f"column {column.name!r} cannot be added: the first token column of a store decides how it is shuffled, "
-            "and this store was made without one (format.md 6.2); create a store whose schema has both, or add the ids "
-            f"as Label({column.type.vocab_size}, shape=(None,)), which length({column.name}) filters"
-        )
     columns = [replace(one, is_primary=one.column_id == primary.column_id) for one in joined.columns]
     return Schema.from_columns(columns)
 

@@ -27,7 +27,7 @@ from tokstore.shard import file_path
 from tokstore.version import ShardRows, Version
 from tokstore.writer import Writer
 
-__all__ = ["Group", "PageFacts", "find_shards", "replace_group", "rewrite_group"]
+__all__ = ["Group", "PageFacts", "find_shards", "replace_group", "rewrite_group", "stays_apart"]
 
 _CHUNK_ROWS, _CHUNK_VALUES = 1 << 16, 1 << 22
 _SHARD_RUNS = 1 << 16  # runs of sample ids in one shard, so that a page of it keeps its limit of bytes
@@ -96,6 +96,14 @@ def find_shards(version: Version, keys: Sequence[bytes], facts: PageFacts) -> Sh
                 found.append((number, at))
         number, shard = number + 1, 0
     return found if len(found) == len(keys) else None
+
+
+def stays_apart(version: Version, keys: Sequence[bytes], facts: PageFacts) -> bool:
+    """Tell whether rewriting shards would change nothing: none has deleted samples, and no two fit into one file."""
+    shards = find_shards(version, keys, facts)
+    if shards is None or any(_gone_rows(version, *one).any() for one in shards):
+        return False
+    return len(rounded_segments(version, shards, [1] * len(shards))) == len(shards)
 
 
 def rewrite_group(

@@ -43,6 +43,7 @@ class Editable(SavedViews):
         """Move on to a newer version."""
         if root is not None and root.version != self.version:
             self._version = Version(self._version.storage, root, self._file_name)
+            self._spans = None
 
     def _take_newest(self) -> None:
         """Move on to the newest version."""

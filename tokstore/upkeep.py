@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tokstore.compaction import Group, PageFacts, replace_group, rewrite_group
+from tokstore.compaction import Group, PageFacts, replace_group, rewrite_group, stays_apart
 from tokstore.compaction_groups import groups_to_rewrite
 from tokstore.deleting import delete_from
 from tokstore.editing import Editable, counted
@@ -298,6 +298,8 @@ class Upkeep(Editable):
         for group in groups:
             for _ in range(_TRIES):
                 self._take_newest()
+                if verb == "merge" and stays_apart(self._version, group.keys, facts):
+                    break
                 made = rewrite_group(self._version, group.keys, facts, open_writer, report)
                 if made is not None and self._replace(verb, made, facts):
                     done.add(made)

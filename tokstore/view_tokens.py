@@ -35,15 +35,23 @@ class TokenReader(ViewReader):
 
     @property
     def token_column(self) -> str:
-        """Name of the first token column.
+        """Name of the first token column: the primary one, or one that was added to a store that was made without.
 
         Raises:
             ColumnError: There is none.
         """
-        primary = self.schema.primary
-        if not isinstance(primary.type, Tokens):
+        counted = self._counted
+        if not isinstance(counted.type, Tokens):
             raise ColumnError("there is no token column", hint=suggest("tokens", self.schema.names))
-        return primary.name
+        return counted.name
+
+    @property
+    def _counted(self) -> Column:
+        """The column whose values spans count."""
+        primary = self.schema.primary
+        if isinstance(primary.type, Tokens):
+            return primary
+        return next((one for one in self.schema.columns if isinstance(one.type, Tokens)), primary)
 
     @property
     def token_count(self) -> int:
@@ -65,8 +73,8 @@ class TokenReader(ViewReader):
         if self._chosen is not None or self._order is not None:
             seed = 0 if self._order is None else checksum(self._order.astype("<i8").tobytes(), 1)
             parts.append(f"{seed if self._chosen is None else self._chosen.digest(seed):016x}")
-        if self._schema is not None and not self._is_primary(self._schema.primary.name):
-            parts.append(str(self._schema.primary.column_id))
+        if not self._is_primary(self._counted.name):
+            parts.append(str(self._counted.column_id))
         return "/".join(parts)
 
     def lengths(self, first: int = 0, stop: int | None = None, *, column: str | None = None) -> Ints:
@@ -181,17 +189,18 @@ class TokenReader(ViewReader):
         """Return the spans of all samples in order (format.md 7.3).
 
         Those of a whole version are stored, and no data file is opened. Of some samples, each span has those that begin
-        in it with all their values; in an order of its own, a view has spans of about 2**18 values.
+        in it with all their values; in an order of its own, or of tokens that were added to a store that was made
+        without, a view has spans of about 2**18 values.
         """
-        if self._chosen is None and self._order is None and self._schema is None:
+        column = self._counted
+        is_stored = self._is_primary(column.name)
+        if self._chosen is None and self._order is None and is_stored:
             return stored_spans(self._version)
         if self._spans is None:
-            column = self.schema.primary
-            is_stored = self._is_primary(column.name)
-            if self._order is not None:
+            has_tokens = isinstance(self._version.root.schema.primary.type, Tokens)
+            is_apart = isinstance(column.type, Tokens) and not has_tokens
+            if self._order is not None or is_apart:
                 self._spans = ordered_spans(self._lengths(column, np.arange(len(self))))
-            elif self._chosen is None and is_stored:
-                self._spans = stored_spans(self._version)
             else:
                 lengths = partial(self._lengths, column)
                 self._spans = selected_spans(stored_spans(self._version), self._chosen, is_stored, lengths)

@@ -61,7 +61,8 @@ def cat(store: str, picks: Picks, ids: bool, as_json: bool, number: int | None) 
     shows_heads = sys.stdout.isatty() and not as_json
     for position, sample in _samples(opened, picks, store):
         if shows_heads:
-            click.secho(f"── {position} · {len(sample[opened.token_column])} tokens", dim=True)
+            tokens = sample[opened.token_column]
+            click.secho(f"── {position} · {0 if tokens is None else len(tokens)} tokens", dim=True)
         sys.stdout.write(write(opened, position, sample) + "\n")
 
 
@@ -93,7 +94,8 @@ def _text_line(store: Store, position: int, sample: dict[str, Any]) -> str:
 
 def _id_line(store: Store, position: int, sample: dict[str, Any]) -> str:
     """Return the ids of a sample."""
-    return " ".join(map(str, sample[store.token_column].tolist()))
+    tokens = sample[store.token_column]
+    return "" if tokens is None else " ".join(map(str, tokens.tolist()))
 
 
 def _json_line(store: Store, position: int, sample: dict[str, Any]) -> str:

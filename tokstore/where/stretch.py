@@ -56,7 +56,10 @@ class ShardPlaces:
             if place.file is not None:
                 starts = place.file.table(column.column_id, column.type).value_starts - place.first_row
                 parts.append(starts[(starts > 0) & (starts < self.samples)])
-        if len(parts) == 2:  # blocks of numbers hold more rows, and are best read once
+        # Where both kinds of columns are asked for, blocks of numbers alone say where to cut: they hold more rows and
+        # are best read once. `stats` then joins the ranges of all text blocks in such a stretch, which may decide less
+        # than each of them alone, but never wrongly; shards are skipped by both kinds all the same.
+        if len(parts) == 2:
             parts += [np.flatnonzero(np.diff(self.text_blocks(column))) + 1 for column in texts]
             parts.append(np.arange(0, self.samples, most))
         return np.unique(np.concatenate(parts))

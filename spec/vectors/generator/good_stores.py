@@ -168,6 +168,11 @@ def _columns() -> Iterator[Vector]:
     joined[0].place[1] = (file_of(30, [captions]), 0)
     version = Version(1, [marked, captions], [Page(joined)], 2, "add_column")
     yield _one("store_primary", "6.2", "a marked column stays the primary one beside a ragged one", version)
+    ids = tokens(1, "tokens", 100, [[1], [2, 3]])
+    joined = [shard(file_of(31, [marked]), 0)]
+    joined[0].place[1] = (file_of(32, [ids]), 0)
+    version = Version(1, [marked, ids], [Page(joined)], 2, "add_column")
+    yield _one("store_primary_tokens", "6.2", "a marked column stays the primary one beside tokens", version)
     full = [tokens(0, "tokens", 100, [[1], [2]]), score(1, "old", [1.0, 2.0]), text(2, "body", ["a", "b"], ranges=True)]
     file = file_of(25, full)
     renamed = text(2, "content", [], ranges=True)
