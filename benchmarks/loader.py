@@ -109,13 +109,14 @@ def median(job: Callable[[], float], runs: int = _RUNS) -> float:
 
 def chunk_stream(path: str, **options: Any) -> ts.StreamingDataset:
     """Return rows of 2,048 ids."""
-    given = {"seq_len": _SEQ_LEN, "packing": "concat", "batch_size": 8, "emit": ("input_ids",)} | options
+    given: dict[str, Any] = {"seq_len": _SEQ_LEN, "packing": "concat", "batch_size": 8, "emit": ("input_ids",)}
+    given |= options
     return ts.StreamingDataset(ts.open(path), **given)
 
 
 def ragged_stream(path: str, **options: Any) -> ts.StreamingDataset:
     """Return 8 samples end to end, with their lengths."""
-    given = {"batch_size": 8, "flat": True, "emit": ("input_ids", "seq_lengths")} | options
+    given: dict[str, Any] = {"batch_size": 8, "flat": True, "emit": ("input_ids", "seq_lengths")} | options
     return ts.StreamingDataset(ts.open(path), **given)
 
 
@@ -164,8 +165,10 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
             store = ts.open(path)
             start = time.perf_counter()
             data = ts.StreamingDataset(store, seq_len=_SEQ_LEN, packing=packing, batch_size=8, epochs=None)
-            next(iter(data))
+            stream = iter(data)
+            next(stream)
             firsts.append(time.perf_counter() - start)
+            stream.close()  # type: ignore[attr-defined]
         data = ts.StreamingDataset(ts.open(path), seq_len=_SEQ_LEN, packing=packing, batch_size=8, epochs=None)
         states = [data.state_at(batches=int(one)) for one in generator.integers(0, 4000, _RESUMES)]
         times = []

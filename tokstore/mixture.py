@@ -95,30 +95,11 @@ class Mixture:
             if row <= own[-1][0]:
                 raise ValueError(f"stages ascend from row 1 on, and stage {number} begins at row {row}")
             own.append((row, _shares(f"the shares of the stage at row {row}", of_stage, tuple(found))))
-        self._flatten(found, own)
+        self.names: tuple[str, ...]
+        self.sources: tuple[Any, ...]
+        self.stages: tuple[Stage, ...]
+        self.names, self.sources, self.stages = _flat(found, own)
         self._check()
-
-    def _flatten(self, found: Mapping[str, Any], own: Sequence[Stage]) -> None:
-        """Take mixtures among the sources apart."""
-        rows = {row for row, _ in own}
-        rows.update(row for one in found.values() if isinstance(one, Mixture) for row, _ in one.stages)
-        names: list[str] = []
-        leaves: list[Any] = []
-        for name, source in found.items():
-            nested = isinstance(source, Mixture)
-            names += [f"{name}/{inner}" for inner in source.names] if nested else [name]
-            leaves += source.sources if nested else [source]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"two sources are named {twice!r}: a name with a slash is also that of a nested source")
-        stages: list[Stage] = []
-        for row in sorted(rows):
-            now: list[Fraction] = []
-            for source, share in zip(found.values(), _at(own, row), strict=True):
-                now += [share * one for one in _at(source.stages, row)] if isinstance(source, Mixture) else [share]
-            if not stages or tuple(now) != stages[-1][1]:
-                stages.append((row, tuple(now)))
-        self.names, self.sources, self.stages = tuple(names), tuple(leaves), tuple(stages)
 
     def _check(self) -> None:
         """Refuse sources that do not go together, and shares that are too small for any number of lanes."""
@@ -209,6 +190,29 @@ def _source(name: str, source: Any) -> Any:
     if not hasattr(source, "read_range"):
         raise TypeError(f"source {name!r} is a store, a view, a path or a mixture, not {type(source).__name__}")
     return copy.copy(source)
+
+
+def _flat(found: Mapping[str, Any], own: Sequence[Stage]) -> tuple[tuple[str, ...], tuple[Any, ...], tuple[Stage, ...]]:
+    """Take mixtures among the sources apart: return names, sources and stages."""
+    rows = {row for row, _ in own}
+    rows.update(row for one in found.values() if isinstance(one, Mixture) for row, _ in one.stages)
+    names: list[str] = []
+    leaves: list[Any] = []
+    for name, source in found.items():
+        nested = isinstance(source, Mixture)
+        names += [f"{name}/{inner}" for inner in source.names] if nested else [name]
+        leaves += source.sources if nested else [source]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two sources are named {twice!r}: a name with a slash is also that of a nested source")
+    stages: list[Stage] = []
+    for row in sorted(rows):
+        now: list[Fraction] = []
+        for source, share in zip(found.values(), _at(own, row), strict=True):
+            now += [share * one for one in _at(source.stages, row)] if isinstance(source, Mixture) else [share]
+        if not stages or tuple(now) != stages[-1][1]:
+            stages.append((row, tuple(now)))
+    return tuple(names), tuple(leaves), tuple(stages)
 
 
 def _kind(source: Any) -> Any:

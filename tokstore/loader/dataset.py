@@ -173,7 +173,7 @@ class StreamingDataset(IterableDataset[Any]):
         if packing in ("concat", "fit") and overlong not in (None, "split"):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
         # A store follows its own commits; a copy stays at its version, and shares the caches.
-        self._source: Any = Joined(source.sources) if isinstance(source, Mixture) else copy.copy(source)
+        self._source: Any = copy.copy(source) if not isinstance(source, Mixture) else Joined(source.sources)
         self._emit = _emission(self._source, emit, labels, documents, single=packing is None, flat=flat)
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
@@ -199,8 +199,9 @@ class StreamingDataset(IterableDataset[Any]):
             self._mix = source, MixOptions(*how, seq_len, bool(shuffle), seed, lanes, buffer, bos_id, eos_id)
             self._plan = plan_mixture(*self._mix)
         else:
+            alone: Source = self._source
             self._plan = make_plan(
-                self._source,
+                alone,
                 packing=how[0],
                 overlong=how[1],
                 seq_len=seq_len,
@@ -409,8 +410,8 @@ class StreamingDataset(IterableDataset[Any]):
         rows = self._progress
         if isinstance(self._plan, MixPlan):
             own = self._plan.progress(rows)
-            epochs, tokens = ([n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/"))
-            return {"epoch": min(epochs), "rows": rows, "tokens": sum(tokens)} | own
+            counts = {kind: [n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/")}
+            return {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
         epoch, row = divmod(rows, self._plan.rows)
         tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
         return {"epoch": epoch, "rows": rows, "tokens": tokens}

@@ -73,7 +73,7 @@ def stage_of(start: int, slots: list[int], lanes: int) -> Stage:
     """A stage with the constants that the page chooses."""
     m = sum(slots)
     width = m // lanes
-    found = []
+    found: list[tuple[int, int, Stage]] = []
     for h in near(lanes):
         for low in near(width):
             g = next(low + k * width for k in range(lanes + 1) if gcd(low + k * width, m) == 1)
