@@ -84,7 +84,8 @@ class _Chunked(IterableDataset[Any]):
         self.data, self.batches = data, batches
 
     def __iter__(self) -> Iterator[Chunk]:
-        return self.data._start(chunk=self.batches).chunks()
+        chunks: Iterator[Chunk] = self.data._start(chunk=self.batches).chunks()
+        return chunks
 
 
 class Running:
@@ -143,7 +144,8 @@ class StreamLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int | str]:
         """Return the state behind the last batch that was handed out."""
-        return self.stream.state_at(rows=self.stream._progress)
+        state: dict[str, int | str] = self.stream.state_at(rows=self.stream._progress)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on behind a state with the next pass; see `StreamingDataset.load_state_dict`."""
