@@ -128,7 +128,7 @@ class Expected:
 
 
 def expected_rows(
-    source: FakeSource, seq_len: int, epoch: int, *, bos: int | None = None, eos: int | None = None, **options: Any
+    source: FakeSource, seq_len: int, epoch: int, /, *, bos: int | None = None, eos: int | None = None, **options: Any
 ) -> list[Expected]:
     """Return the rows of an epoch by the reference; where they are packed, every segment is a document."""
     view = reference.View(source._lengths.tolist(), source.table, bos is not None, eos is not None)

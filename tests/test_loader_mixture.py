@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -187,25 +188,25 @@ def test_rows_from_windows(packing: str) -> None:
     check_rows(mix, 150, buffer=1, seq_len=3000, packing=packing, **overlong)
 
 
-@pytest.mark.parametrize("packing", ["concat", "whole", None])
-def test_every_source_is_whole_once_an_epoch(packing: Any) -> None:
-    """Rows of each source, told apart by `source`, hold each of its samples as often as it was read."""
-    data = stream(three(), packing=packing, seq_len=64, emit=("input_ids", "source", "sample_ids"))
+@pytest.mark.parametrize("packing", ["concat", "fit", "whole", None])
+@pytest.mark.parametrize("lanes", [1, 12])
+def test_every_source_is_whole_once_an_epoch(packing: Any, lanes: int) -> None:
+    """What was read of a source are its first epochs, whole, but for the rows that lanes are apart."""
+    data = stream(three(), packing=packing, seq_len=64, lanes=lanes, emit=("input_ids", "source"))
     counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(3)]
     for batch in first(data, 400):
         for row, source in zip(batch["input_ids"].tolist(), batch["source"].tolist(), strict=True):
             counts[source][tuple(row)] += 1
-    for number, source in enumerate((A, B, C)):
-        size = data._plan.plans[number].rows  # type: ignore[union-attr]
-        read = sum(counts[number].values())
-        alone = ts.StreamingDataset(source, packing=packing, seq_len=64, batch_size=1)
-        assert alone.rows_per_epoch == size
-        if packing is None:  # rows are samples: the same ones in every epoch
-            assert len(counts[number]) <= size
-            assert all(abs(n - read / size * counts[number][row] / n) >= 0 for row, n in counts[number].items())
-            most, least = max(counts[number].values()), min(counts[number].values())
-            same = max(Counter(tuple(row) for row in ids(list(alone))).values())
-            assert most - least <= (2 + read // size) * same
+    for number, count in enumerate(counts):
+        plan, epochs = data._plan.plans[number], Counter[tuple[int, ...]]()  # type: ignore[union-attr]
+        reader = data._reader(ThreadPoolExecutor(1))._readers[number]  # type: ignore[union-attr]
+        read = sum(count.values())
+        slab = reader.slab(np.arange(read + 10 * lanes), np.zeros(0, np.int64))
+        epochs.update(tuple(row) for row in slab.ids[: read - 10 * lanes].tolist())
+        assert epochs <= count
+        epochs.update(tuple(row) for row in slab.ids[read - 10 * lanes :].tolist())
+        assert count <= epochs
+        assert plan.rows * 2 < read
 
 
 def test_draws_are_rows_of_epochs() -> None:
@@ -246,13 +247,6 @@ MIXES = {
     ),
     "ragged": (three, {"seq_len": None, "packing": None}),
 }
-
-
-def flat(batch: Any, name: str) -> list[Any]:
-    """Return one key of a batch as a list of rows without padding."""
-    if name == "sample_ids":
-        return []
-    return [row[:width] for row, width in zip(batch[name].tolist(), widths(batch), strict=True)]
 
 
 def widths(batch: Any) -> list[int]:

@@ -17,6 +17,18 @@ from test_order_spec import FLAT, VECTORS, found
 from tokstore.order.mixture import Mixing, Slots, coprimes, part_of_buffer, quantise, slot_error, spread
 
 LANES = st.sampled_from((1, 2, 3, 7, 12, 48, 192))
+SETS = (
+    [1, 1],
+    [7, 3],
+    [9, 1],
+    [99, 1],
+    [1, 1, 1],
+    [6, 3, 1],
+    [5, 3, 0, 1],
+    [4, 3, 2, 1],
+    [1] * 8,
+    [34, 21, 13, 8, 5, 3],
+)
 SHARES = st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any)
 
 
@@ -37,9 +49,19 @@ def test_examples() -> None:
     assert (made.step, made.stride) == (int(step), int(stride))
     sources, rows = Mixing([(0, made)]).place(np.arange(16))
     assert sources[:12].tolist() == [int(x) for x in found(r"rows 0 to 11 are ([\d ]+),")[0].split()]
-    assert sources[12:].tolist() == [int(x) for x in found(r"are of the sources ([\d ]+):")[0].split()]
-    assert rows.tolist() == list(range(16))
-    assert re.search(r"row 3 \+ 12 = 15 of source 1", FLAT)
+    four = re.search(r"are of the sources ([\d ]+), and are rows ([\d, ]+) of them", FLAT)
+    assert four
+    assert sources[12:].tolist() == [int(x) for x in four[1].split()]
+    assert rows.tolist() == [*range(12), *(int(x) for x in four[2].split(", "))]
+
+
+@pytest.mark.parametrize("lanes", [12, 48, 192])
+def test_lanes_keep_together(lanes: int) -> None:
+    """No lane is far ahead of another in any source."""
+    for shares in SETS:
+        ((_, slots),) = stages_of(lanes, [(0, shares)])
+        drawn = [slots.drawn(np.full(lanes, position)) for position in range(0, 1000, 3)]
+        assert max(int((one.max(axis=1) - one.min(axis=1)).max()) for one in drawn) <= 10
 
 
 def test_vectors() -> None:
@@ -86,20 +108,6 @@ def test_lanes_are_exact(lanes: int, shares: list[int], begin: int) -> None:
     for lane in {0, lanes // 2, lanes - 1}:
         source, _ = slots.place(np.full(slots.slots, lane), begin + np.arange(slots.slots))
         assert np.bincount(source, minlength=len(shares)).tolist() == list(slots.counts)
-
-
-SETS = (
-    [1, 1],
-    [7, 3],
-    [9, 1],
-    [99, 1],
-    [1, 1, 1],
-    [6, 3, 1],
-    [5, 3, 0, 1],
-    [4, 3, 2, 1],
-    [1] * 8,
-    [34, 21, 13, 8, 5, 3],
-)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 12, 48, 192])

@@ -12,7 +12,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -199,9 +199,8 @@ class StreamingDataset(IterableDataset[Any]):
             self._mix = source, MixOptions(*how, seq_len, bool(shuffle), seed, lanes, buffer, bos_id, eos_id)
             self._plan = plan_mixture(*self._mix)
         else:
-            alone: Source = self._source
             self._plan = make_plan(
-                alone,
+                cast(Source, self._source),
                 packing=how[0],
                 overlong=how[1],
                 seq_len=seq_len,

@@ -183,14 +183,15 @@ def spread(counts: tuple[int, ...], lanes: int) -> Slots:
 
     Example:
         >>> spread((2150, 922), 12).step
-        181
+        1973
     """
     slots = sum(counts)
-    width = slots // lanes
+    width, first = slots // lanes, 618 * lanes // 1000
     best: tuple[int, Slots] | None = None
     for stride in coprimes(lanes):
         for near in coprimes(width):
-            step = next(near + k * width for k in range(lanes + 1) if gcd(near + k * width, lanes) == 1)
+            turns = ((first + k) % lanes for k in range(lanes))
+            step = next(near + k * width for k in turns if gcd(near + k * width, lanes) == 1)
             made = Slots(counts, lanes, step, stride)
             error = slot_error(made, max(slots, min(slots * lanes, _MEASURED_ROWS)))
             if best is None or error < best[0]:

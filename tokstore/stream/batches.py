@@ -71,6 +71,8 @@ class BatchIterator:
         self._turns, self._start, self._end, self._batches = turns, start, end, batches
         mean = plan.seq_len or max(1, plan.values // plan.rows)
         wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * mean), _LARGEST_SLAB)
+        if isinstance(plan, MixPlan):
+            wanted = min(wanted, plan.slab_rows * mean)
         self._slab_batches = max(1, wanted // (turns.batch_rows * mean))
         if turns.chunk > 1:
             self._slab_batches = turns.chunk

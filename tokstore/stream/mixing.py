@@ -23,6 +23,7 @@ from tokstore.stream.source import Source
 __all__ = ["Joined", "MixPlan", "MixReader", "goes_on", "mixing_of"]
 
 I64 = NDArray[np.int64]
+_SLAB_EPOCHS = 32
 Stages = Sequence[tuple[int, Sequence[int]]]
 """First row of every stage, and the slots of every source in it."""
 
@@ -113,6 +114,16 @@ class MixPlan:
     def overlong_samples(self) -> int:
         """Samples longer than a row."""
         return sum(plan.overlong_samples for plan in self.plans)
+
+    @property
+    def slab_rows(self) -> int:
+        """Rows that a slab may have, so that it has few epochs of every source: each is planned anew."""
+        return min(
+            _SLAB_EPOCHS * plan.rows * slots.slots // count
+            for _, slots in self.mixing.stages
+            for plan, count in zip(self.plans, slots.counts, strict=True)
+            if count
+        )
 
     def stages(self) -> list[tuple[int, tuple[int, ...]]]:
         """Return the first row of every stage and the slots in it."""

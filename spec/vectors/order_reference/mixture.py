@@ -76,7 +76,10 @@ def stage_of(start: int, slots: list[int], lanes: int) -> Stage:
     found: list[tuple[int, int, Stage]] = []
     for h in near(lanes):
         for low in near(width):
-            g = next(low + k * width for k in range(lanes + 1) if gcd(low + k * width, m) == 1)
+            k = 618 * lanes // 1000
+            while gcd(low + k * width, m) > 1:
+                k = (k + 1) % lanes
+            g = low + k * width
             stage = Stage(start, slots, g, h)
             off = deviation(stage, lanes, max(m, min(m * lanes, 1 << 18)))
             if 2 * off <= 7 * m:
