@@ -1,4 +1,4 @@
-"""Other packages over a stream: torchdata, Accelerate, Lightning and Transformers. `make peers` installs and runs them."""
+"""The stream under torchdata, Accelerate, Lightning and Transformers; `make peers` installs them and runs this."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def tiny() -> Any:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_transformers(path: str, tmp_path: Path, own: bool) -> None:
-    """Transformers' Trainer takes rows as its dataset, or `loader()` by a method; the batches are those of the stream."""
+    """Transformers' Trainer takes rows, or `loader()` by a method; the batches are those of the stream."""
     from transformers import Trainer, TrainingArguments
 
     class Streams(Trainer):  # type: ignore[misc]
