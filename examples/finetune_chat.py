@@ -57,7 +57,7 @@ def main() -> None:
             labels = only_answers(batch)
             loss = torch.nn.functional.cross_entropy(model(batch["input_ids"]).flatten(0, 1), labels.flatten())
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             learned, places = learned + int((labels != -100).sum()), places + labels.numel()
             if step >= options.steps:

@@ -51,7 +51,7 @@ def train(rank: int, ranks: int, folder: str, steps: int, start: int) -> None:
     for batch in data:
         loss = torch.nn.functional.cross_entropy(model(batch["input_ids"]).flatten(0, 1), batch["labels"].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         step += 1
         torch.save(batch["input_ids"], f"{folder}/seen-{step}-{rank}.pt")

@@ -51,7 +51,7 @@ def main() -> None:
                 logits = model(batch["input_ids"])
                 loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten())
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 if step >= options.steps // 2:
                     state = data.state_dict(batch)  # integers and strings: json.dump would do

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tokstore.loader.batch import Batch
 
-if TYPE_CHECKING:
-    from tokstore.loader.dataset import StreamingDataset
-
 __all__ = ["StreamLoader", "make_loader"]
 
 _CROSSING_VALUES = 1 << 18
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
 _MOST_BATCHES = 64
+
+Stream = Any
+"""A `StreamingDataset`, whose module imports this one."""
 
 
 class Chunk:
@@ -56,7 +56,7 @@ class Chunk:
 class _Chunked(IterableDataset[Any]):
     """A stream whose workers send chunks."""
 
-    def __init__(self, data: StreamingDataset, batches: int) -> None:
+    def __init__(self, data: Stream, batches: int) -> None:
         self.data, self.batches = data, batches
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -87,7 +87,7 @@ class StreamLoader(DataLoader[Any]):
     It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do.
     """
 
-    stream: StreamingDataset
+    stream: Stream
     _is_accelerate_prepared = True
     _workers_go_on_at: int | None = None
 
@@ -126,7 +126,8 @@ class StreamLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int | str]:
         """Return the state behind the last batch that was handed out."""
-        return self.stream.state_at(rows=self.stream._progress)
+        state: dict[str, int | str] = self.stream.state_at(rows=self.stream._progress)
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on behind a state with the next pass; see `StreamingDataset.load_state_dict`."""
@@ -139,9 +140,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def make_loader(
-    data: StreamingDataset, workers: int, pin_memory: bool, persistent_workers: bool, context: Any
-) -> StreamLoader:
+def make_loader(data: Stream, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
     plan = data._plan
     values = (data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows))
