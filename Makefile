@@ -11,14 +11,17 @@ ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find tokstore tools -name '*.py' -o -name 'py.typed')
+TRAINERS := build/peers/trainers
+TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
-.PHONY: help demo test format lint types pytest verify vectors bench fuzz clean
+.PHONY: help demo test peers format lint types pytest verify vectors bench fuzz clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
+	@echo "make peers    run the loader under torchdata, Accelerate, Lightning and Transformers, in an environment of their own"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
@@ -59,6 +62,19 @@ types: $(VENV)/.wheel
 # The `pytest` script, unlike `python -m pytest`, does not put this folder on the path: `import tokstore` finds the wheel.
 pytest: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(ARGS)
+
+$(TRAINERS)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(TRAINERS)
+	$(TRAINERS_PIP) install --constraint constraints.txt torch torchdata accelerate lightning transformers pytest hypothesis
+	@touch $@
+
+$(TRAINERS)/.wheel: $(TRAINERS)/.depends $(VENV)/.wheel
+	$(TRAINERS_PIP) install --constraint constraints.txt build/dist/*.whl
+	$(TRAINERS_PIP) install --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+peers: $(TRAINERS)/.wheel
+	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers tests/test_examples.py
 
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify

@@ -290,6 +290,10 @@ def test_batch_is_a_dict() -> None:
         assert other.rows == range(4)
         assert torch.equal(other["labels"], batch["labels"])
     assert batch.to(torch.int32)["labels"].dtype == torch.int32
+    anew = type(batch)(dict(batch))
+    assert repr(anew).endswith("no rows)")
+    with pytest.raises(ValueError, match="this batch was made anew and lost its place"):
+        stream(shuffle=False).state_dict(anew)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -18,7 +18,8 @@ class Batch(dict[str, Any]):
         tensors: int64 [rows, seq_len] each, unless the name says otherwise: numbers (``max_seqlen``) and lists of
             strings stay what they are.
         rows: The numbers of its rows, counted over all epochs; rows that only fill up the last batch are not in it.
-        next_row: The row that follows the global batch: what a state counts.
+        next_row: The row that follows the global batch: what a state counts. None if a trainer made the batch anew,
+            as ``type(batch)(tensors)``, and its place was lost.
 
     Example:
         >>> Batch({"input_ids": torch.zeros(2, 3, dtype=torch.int64)}, rows=range(4, 6), next_row=6)
@@ -26,9 +27,9 @@ class Batch(dict[str, Any]):
     """
 
     rows: range
-    next_row: int
+    next_row: int | None
 
-    def __init__(self, tensors: Mapping[str, Any], rows: range, next_row: int) -> None:
+    def __init__(self, tensors: Mapping[str, Any], rows: range = range(0), next_row: int | None = None) -> None:
         super().__init__(tensors)
         self.rows, self.next_row = rows, next_row
 

@@ -20,6 +20,10 @@ _CROSSING_VALUES = 1 << 20
 _MOST_BATCHES = 256
 
 
+Stream = Any
+"""A `StreamingDataset`, whose module imports this one."""
+
+
 class Chunk:
     """Several batches as one object: a tensor per name, in the narrowest dtype that holds it.
 
@@ -76,11 +80,10 @@ def first_row(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one[0] if isinstance(one, (torch.Tensor, list)) else one for name, one in tensors.items()}
 
 
-# A stream is a `StreamingDataset`, whose module stands above this one.
 class _Chunked(IterableDataset[Any]):
     """A stream whose workers send chunks."""
 
-    def __init__(self, data: Any, batches: int) -> None:
+    def __init__(self, data: Stream, batches: int) -> None:
         self.data, self.batches = data, batches
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -104,7 +107,7 @@ class StreamLoader(DataLoader[Any]):
     It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do.
     """
 
-    stream: Any
+    stream: Stream
     pinned: bool
     _is_accelerate_prepared = True
     _workers_go_on_at: int | None = None

@@ -350,6 +350,8 @@ class StreamingDataset(IterableDataset[Any]):
             raise TypeError(
                 f"state_dict takes a Batch of this stream, not {type(batch).__name__}; or use state_at(rows=)"
             )
+        if batch.next_row is None:
+            raise ValueError("this batch was made anew and lost its place; ask loader.state_dict(), or use state_at")
         return self.state_at(rows=batch.next_row)
 
     def state_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, int | str]:

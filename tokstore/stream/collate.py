@@ -200,6 +200,12 @@ class _Batch:
             return found
         spread: dict[str, Any] = {}
         for name in ("sample_id", *columns):
+            if isinstance(found[name], list):
+                texts: list[Any] = [None] * self.count
+                for row, text in zip(self.segments.row.tolist(), found[name], strict=True):
+                    texts[row] = text
+                spread[name] = texts
+                continue
             column = np.asarray(found[name])
             fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else 0
             made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
