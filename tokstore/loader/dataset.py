@@ -11,27 +11,26 @@ import copy
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, get_worker_info
 
-from tokstore.loader.batch import Batch
-from tokstore.loader.data_loader import Chunk, as_tensor, first_row, make_loader
-from tokstore.loader.mixed import MixOptions, adopted, mix_reader, plan_mixture
+from tokstore.loader.data_loader import make_loader
+from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
+from tokstore.loader.passes import Pass
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
+from tokstore.loader.resumable import Resumable
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.arguments import emitted, integer, one_of, special
-from tokstore.stream.batches import BatchIterator, Rows
-from tokstore.stream.collate import KEYS, Emission, Split, collate
+from tokstore.stream.collate import KEYS, Emission
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader
-from tokstore.stream.slab import Slab
 from tokstore.stream.source import Source
 from tokstore.stream.windows import compact_dtype
 
@@ -41,7 +40,7 @@ _THREADS = 4
 _DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
 
 
-class StreamingDataset(IterableDataset[Any]):
+class StreamingDataset(Resumable):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
     Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
@@ -271,13 +270,13 @@ class StreamingDataset(IterableDataset[Any]):
         warn_of_sharding(self._ranks)
         return self._start(chunk=1)
 
-    def _start(self, chunk: int) -> _Stream:
+    def _start(self, chunk: int) -> Pass:
         """Start the next pass of this process, which may be one of several workers."""
         worker = get_worker_info()
         workers, number = (1, 0) if worker is None else (worker.num_workers, worker.id)
         start, end, batches = self._pass()
         turns = Turns(self._batch_size or 1, self._ranks, self._rank, workers, number, chunk)
-        stream = _Stream(self, turns, start, end, batches, self._skip)
+        stream = Pass(self, turns, start, end, batches, self._skip)
         self._loaded, self._skip = False, 0
         if end is not None:
             self._next_row = end
@@ -318,158 +317,6 @@ class StreamingDataset(IterableDataset[Any]):
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
         return RowReader(source, plan, self._pools.get(0), threads, **options)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Let the next `iter()` begin with this epoch, unless a state was loaded for it.
-
-        Needed only where a plain `DataLoader` with a worker is iterated again and again, because its worker begins as
-        a copy each time; `loader()` does it by itself. A mixture has no epochs: it always goes on.
-        """
-        integer("epoch", epoch, 0, 1 << 62)
-        if not self._loaded and self._mix is None:
-            self._next_row = self._progress = epoch * self._plan.rows
-
-    def state_dict(self, batch: Batch | None = None) -> dict[str, int | str]:
-        """Return the state behind a batch: plain integers and strings.
-
-        Args:
-            batch: The batch after which to go on. Without it the iterator that this process runs answers, in a worker
-                of a `DataLoader` too, so that torchdata's `StatefulDataLoader` can ask. From such a state at the end
-                of a pass comes an empty pass first.
-
-        Raises:
-            TypeError: This is no `Batch`; for single rows use `state_at`.
-            RuntimeError: No batch is given, and no iterator runs in this process: batches may wait in a worker.
-        """
-        if batch is None:
-            stream = None if self._live is None else self._live()
-            if stream is None:
-                raise RuntimeError("state_dict needs the last batch, state_dict(batch): others may wait already")
-            where: dict[str, int] = stream.state()
-            return self._identity() | where
-        if not isinstance(batch, Batch):
-            raise TypeError(
-                f"state_dict takes a Batch of this stream, not {type(batch).__name__}; or use state_at(rows=)"
-            )
-        if batch.next_row is None:
-            raise ValueError("this batch was made anew and lost its place; ask loader.state_dict(), or use state_at")
-        return self.state_at(rows=batch.next_row)
-
-    def state_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, int | str]:
-        """Return the state after so many rows, or after so many global batches, counted from the very first.
-
-        Raises:
-            ValueError: Not exactly one of the two is given, or it is negative.
-        """
-        return self._identity() | {"rows": self._row_at(rows, batches)}
-
-    def _row_at(self, rows: int | None, batches: int | None) -> int:
-        """Return the row that is told by itself or by a number of batches."""
-        if (rows is None) == (batches is None):
-            raise ValueError("give either rows or batches")
-        if batches is not None:
-            rows = self._rows_after(integer("batches", batches, 0, 1 << 62))
-        return integer("rows", rows, 0, 1 << 62)
-
-    def _rows_after(self, batches: int) -> int:
-        """Return the rows that so many batches hand out; passes end with a batch of their own."""
-        size = self._global_rows
-        if self._epochs is None:
-            return batches * size
-        done, left = divmod(batches, max(1, len(self)))
-        rows = self._epochs * self._plan.rows
-        return done * rows + min(left * size, rows)
-
-    def samples_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, Any]:
-        """Return which samples make one row, or one global batch (all ranks), without decoding anything.
-
-        Args:
-            rows: Number of the row, counted over all epochs.
-            batches: Number of the global batch, counted from the very first.
-
-        Returns:
-            ``"row"``, ``"offset"`` (first place in the row), ``"length"``, ``"position"`` (in the source) and
-            ``"sample_id"``: int64, one item per piece of a sample; of a mixture also ``"source"``, its number.
-        """
-        first = self._row_at(rows, batches)
-        stop = first + 1 if batches is None else self._rows_after(batches + 1)
-        reader = self._reader(None)
-        found = reader.segments(np.arange(first, stop))
-        ids = self._source.take(found.position, [])["sample_id"]
-        told = {"row": found.row + first, "offset": found.offset, "length": found.length, "position": found.position}
-        if isinstance(self._source, Joined):
-            told["source"], told["position"] = self._source.locate(found.position)
-        return told | {"sample_id": ids}
-
-    def progress(self) -> dict[str, int]:
-        """Return how far this process has got, over all epochs and ranks: a flat dict for a log.
-
-        ``"epoch"``, ``"rows"`` and ``"tokens"`` (exact at the ends of epochs, else to within a row) are those before
-        the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`. A mixture has
-        ``"epochs/name"``, ``"rows/name"`` and ``"tokens/name"`` for every source besides; its epoch is that of the
-        source that has been read whole least often.
-        """
-        rows = self._progress
-        if isinstance(self._plan, MixPlan):
-            own = self._plan.progress(rows)
-            counts = {kind: [n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/")}
-            return {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
-        epoch, row = divmod(rows, self._plan.rows)
-        tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
-        return {"epoch": epoch, "rows": rows, "tokens": tokens}
-
-    def _identity(self) -> dict[str, int | str]:
-        """Return what the order depends on."""
-        if isinstance(self._plan, MixPlan):
-            return self._plan.identity([source.fingerprint for source in self._source.sources])
-        return {"source": self._source.fingerprint} | self._plan.identity()
-
-    def load_state_dict(self, state: Mapping[str, Any], *, accept: Sequence[str] = ()) -> None:
-        """Go on behind a state with the next `iter()`.
-
-        A mixture may have other stages from the row of the state on. Shares change without loss or repetition with
-        the old ``shares=`` and a new stage, or with new ``shares=`` and ``accept=["stages"]``, which then hold from
-        the next multiple of the lanes on. Windows are those of the state, whatever the shares and `buffer` are.
-
-        Args:
-            state: What `state_dict` or `state_at` gave, in any process.
-            accept: Names of what may differ: the rows that were handed out stay so many, and those that follow are of
-                the new order.
-
-        Raises:
-            ValueError: The state belongs to another order; the message says what differs.
-            RuntimeError: An iterator of this stream is still running.
-        """
-        if self._live is not None and (stream := self._live()) is not None and not stream.closed:
-            raise RuntimeError("load_state_dict while an iterator is running: close it, or load before iter()")
-        mine, plan = self._identity(), self._plan
-        for name in accept:
-            one_of("a name in accept", name, tuple(mine))
-        if isinstance(plan, MixPlan) and self._mix is not None:
-            found = adopted(plan, *self._mix, state, mine, changed="stages" in accept)
-            if found is not None:
-                plan = found
-                mine = plan.identity([source.fingerprint for source in self._source.sources])
-                del mine["stages"]
-        for name, value in mine.items():
-            if state.get(name) != value and name not in accept:
-                hint = "; windows follow from buffer and lanes" if name in ("window", "pooled") else ""
-                hint = hint or ("; open that store at that version" if name == "source" else "")
-                raise ValueError(
-                    f"the state has {name} {state.get(name)!r}, this stream {value!r}: another order{hint}; "
-                    f"accept=[{name!r}] goes on anyway"
-                )
-        if plan is not self._plan:
-            self._plan, self._pools = plan, {}
-        self._next_row = self._progress = integer("rows of the state", state.get("rows"), 0, 1 << 62)
-        self._skip = 0
-        if "batches" in state:
-            worker = get_worker_info()
-            workers = 1 if worker is None else worker.num_workers
-            if state.get("workers") != workers:
-                raise ValueError(f"the state is of one of {state.get('workers')} workers, and here are {workers}")
-            self._skip = integer("batches of the state", state["batches"], 0, 1 << 62)
-        self._loaded = True
-
     def loader(
         self,
         *,
@@ -495,85 +342,6 @@ class StreamingDataset(IterableDataset[Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_pools": {}, "_live": None}
-
-
-class _Stream(Iterator[Any]):
-    """One pass over a stream, or what one worker has of it."""
-
-    def __init__(
-        self, data: StreamingDataset, turns: Turns, start: int, end: int | None, batches: int | None, done: int
-    ) -> None:
-        self._data, self._turns, self._first, self._end = data, turns, start, end
-        self._done = done
-        self._slab: Slab | None = None
-        self._parts: dict[str, Split | list[Any]] = {}
-        self.closed = False
-        self._rows = BatchIterator(
-            data._reader,
-            data._plan,
-            turns,
-            start=start,
-            end=end,
-            batches=batches,
-            done=done,
-            threads=data._threads,
-        )
-
-    def state(self) -> dict[str, int]:
-        """Return where this worker is."""
-        return {"rows": self._first, "batches": self._done, "workers": self._turns.workers}
-
-    def __next__(self) -> Any:
-        data, turns = self._data, self._turns
-        try:
-            rows: Rows = next(self._rows)
-        except BaseException:
-            self.closed = True
-            self._parts.clear()
-            raise
-        if rows.slab is not self._slab:
-            self._slab = rows.slab
-            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
-        number = rows.start // turns.batch_rows
-        tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
-        own, after = self._place(rows.batch)
-        self._done += 1
-        if turns.workers == 1:
-            data._progress = after
-            if self._end is None:
-                data._next_row = after
-        if data._batch_size is None:
-            return first_row(tensors)
-        return Batch(tensors, own, after)
-
-    def _place(self, batch: int) -> tuple[range, int]:
-        """Return the rows of a batch of this rank, and the row after the global batch."""
-        turns = self._turns
-        first = self._first + batch * turns.global_rows
-        after = first + turns.global_rows
-        if self._end is not None and after > self._end:
-            after = self._end
-        return range(first + turns.rank, after, turns.ranks), after
-
-    def chunks(self) -> Iterator[Chunk]:
-        """Yield all batches of a slab at once."""
-        data, turns = self._data, self._turns
-        try:
-            while True:
-                try:
-                    slab, numbers = self._rows.next_slab()
-                except StopIteration:
-                    return
-                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take)
-                self._done += len(numbers)
-                yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
-        finally:
-            self.closed = True
-
-    def close(self) -> None:
-        """End the pass and its threads."""
-        self.closed = True
-        self._rows.close()
 
 
 def _emission(

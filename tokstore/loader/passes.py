@@ -1,0 +1,92 @@
+"""One pass over a stream in one process: slabs -> batches of tensors, each with its place in the row sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tokstore.loader.batch import Batch
+from tokstore.loader.data_loader import Chunk, as_tensor, first_row
+from tokstore.order.turns import Turns
+from tokstore.stream.batches import BatchIterator, Rows
+from tokstore.stream.collate import Split, collate
+from tokstore.stream.slab import Slab
+
+__all__ = ["Pass"]
+
+
+class Pass(Iterator[Any]):
+    """One pass over a `StreamingDataset`, or what one worker has of it."""
+
+    def __init__(self, data: Any, turns: Turns, start: int, end: int | None, batches: int | None, done: int) -> None:
+        self._data, self._turns, self._first, self._end = data, turns, start, end
+        self._done = done
+        self._slab: Slab | None = None
+        self._parts: dict[str, Split | list[Any]] = {}
+        self.closed = False
+        self._rows = BatchIterator(
+            data._reader,
+            data._plan,
+            turns,
+            start=start,
+            end=end,
+            batches=batches,
+            done=done,
+            threads=data._threads,
+        )
+
+    def state(self) -> dict[str, int]:
+        """Return where this worker is."""
+        return {"rows": self._first, "batches": self._done, "workers": self._turns.workers}
+
+    def __next__(self) -> Any:
+        data, turns = self._data, self._turns
+        try:
+            rows: Rows = next(self._rows)
+        except BaseException:
+            self.closed = True
+            self._parts.clear()
+            raise
+        if rows.slab is not self._slab:
+            self._slab = rows.slab
+            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+        number = rows.start // turns.batch_rows
+        tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
+        own, after = self._place(rows.batch)
+        self._done += 1
+        if turns.workers == 1:
+            data._progress = after
+            if self._end is None:
+                data._next_row = after
+        if data._batch_size is None:
+            return first_row(tensors)
+        return Batch(tensors, own, after)
+
+    def _place(self, batch: int) -> tuple[range, int]:
+        """Return the rows of a batch of this rank, and the row after the global batch."""
+        turns = self._turns
+        first = self._first + batch * turns.global_rows
+        after = first + turns.global_rows
+        if self._end is not None and after > self._end:
+            after = self._end
+        return range(first + turns.rank, after, turns.ranks), after
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all batches of a slab at once."""
+        data, turns = self._data, self._turns
+        try:
+            while True:
+                try:
+                    slab, numbers = self._rows.next_slab()
+                except StopIteration:
+                    return
+                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+                self._done += len(numbers)
+                yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
+        finally:
+            self.closed = True
+
+    def close(self) -> None:
+        """End the pass and its threads."""
+        self.closed = True
+        self._rows.close()
