@@ -144,7 +144,7 @@ def test_accelerate(path: str) -> None:
     processes = [context.Process(target=accelerated, args=(rank, path, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
-    found = {rank: rest for rank, *rest in (answers.get(timeout=60) for _ in processes)}
+    found = {rank: rest for rank, *rest in (answers.get(timeout=240) for _ in processes)}
     for process in processes:
         process.join(60)
     rows = stream(path).rows_per_epoch
