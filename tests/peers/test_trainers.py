@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ pytest.importorskip("torchdata")
 pytest.importorskip("accelerate")
 pytest.importorskip("lightning")
 pytest.importorskip("transformers")
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # spawned processes import this module by name
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
