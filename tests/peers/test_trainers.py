@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ pytest.importorskip("torchdata")
 pytest.importorskip("accelerate")
 pytest.importorskip("lightning")
 pytest.importorskip("transformers")
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # spawned processes import this module by name
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -144,7 +146,7 @@ def test_accelerate(path: str) -> None:
     processes = [context.Process(target=accelerated, args=(rank, path, port, answers)) for rank in range(2)]
     for process in processes:
         process.start()
-    found = {rank: rest for rank, *rest in (answers.get(timeout=60) for _ in processes)}
+    found = {rank: rest for rank, *rest in (answers.get(timeout=240) for _ in processes)}
     for process in processes:
         process.join(60)
     rows = stream(path).rows_per_epoch
