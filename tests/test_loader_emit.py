@@ -20,7 +20,7 @@ from test_loader_fake import Expected, FakeSource, expected_rows
 from tokstore.loader import StreamingDataset
 from tokstore.stream.collate import KEYS
 
-EVERY = [*KEYS[:-2], "sample_ids", "valid"]
+EVERY = [name for name in KEYS if name != "source"]
 BATCH = 3
 
 

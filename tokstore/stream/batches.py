@@ -26,6 +26,7 @@ __all__ = ["BatchIterator", "Rows"]
 
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
+_SLAB_EPOCHS = 32
 _LANE_ROWS = 8
 """Rows that a slab should have of every lane, so that a gather is worth its call."""
 
@@ -71,8 +72,9 @@ class BatchIterator:
         self._turns, self._start, self._end, self._batches = turns, start, end, batches
         mean = plan.seq_len or max(1, plan.values // plan.rows)
         wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * mean), _LARGEST_SLAB)
-        if isinstance(plan, MixPlan):
-            wanted = min(wanted, plan.slab_rows * mean)
+        # Tiny sources have many epochs in a slab, and each costs some calls.
+        most = plan.slab_rows if isinstance(plan, MixPlan) else _SLAB_EPOCHS * plan.rows // turns.ranks
+        wanted = min(wanted, max(1, most) * mean)
         self._slab_batches = max(1, wanted // (turns.batch_rows * mean))
         if turns.chunk > 1:
             self._slab_batches = turns.chunk
