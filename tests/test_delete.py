@@ -146,10 +146,10 @@ def test_describe_proposes_to_compact(store: ts.Store) -> None:
     """Above a fifth of all samples, and only then, people are told what to do."""
     store.delete(slice(0, 8))
     assert store.describe()["deleted"] == {"samples": 8, "share": 0.2, "compact": False}
-    assert ".compact()" not in repr(store)
+    assert "compact and then prune" not in repr(store)
     store.delete([0])
     assert store.describe()["deleted"]["compact"]
-    assert repr(store).splitlines()[-1] == (
+    assert repr(store).splitlines()[-1].strip() == (
         "9 samples are deleted, 22% of all: compact and then prune give their bytes back"
     )
     assert "compact" in store._repr_html_()
