@@ -135,7 +135,7 @@ def pieces(units: I64, long: int) -> tuple[I64, I64]:
 
     Args:
         units: int64, values of every unit of the span.
-        long: A multiple of 2**14; units of more than twice as many values are pieces of so many each.
+        long: A multiple of 2**15; units of more than twice as many values are pieces of so many each.
     """
     ends = np.cumsum(units)
     big = np.flatnonzero(units > 2 * BLOCK)

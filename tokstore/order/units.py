@@ -100,7 +100,7 @@ def window_cut(start: Cut, stop: Cut, units: Units, wanted: int, long: int, bos:
         stop: End of the span.
         units: What lies between them.
         wanted: Where the window should begin, in effective values from the start of the span.
-        long: Values of the pieces of very long units, a multiple of 2**14.
+        long: Values of the pieces of very long units, a multiple of 2**15.
         bos: An id is inserted at the start of every sample.
         eos: An id is inserted at the end of every sample.
     """

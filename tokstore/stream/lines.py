@@ -6,7 +6,7 @@ is made.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,12 @@ from tokstore.order import (
 from tokstore.order.spans import BLOCK
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
-from tokstore.stream.windows import LineWindow, Samples, Stretch, stretch_between
+from tokstore.stream.windows import LineWindow, Samples, Stretch, Window, stretch_between
 
-__all__ = ["Key", "Pool", "PoolLine", "SpanLine", "room"]
+__all__ = ["Key", "OneWindow", "Pool", "PoolLine", "SpanLine", "dealt_spans", "room"]
 
 I64 = NDArray[np.int64]
+AnyWindow = TypeVar("AnyWindow", bound=Window)
 Key = tuple[int, int]
 """A window of an epoch: its lane and its number there."""
 _KEPT_CUTS = 64
@@ -70,7 +71,33 @@ def _places(plan: Plan) -> np.dtype[Any]:
     return np.dtype(np.int32 if plan.values < 1 << 31 else np.int64)
 
 
-class PoolLine:
+class OneWindow(Generic[AnyWindow]):
+    """A line that is one window."""
+
+    _window: AnyWindow
+
+    def key(self, place: int) -> Key:
+        """Return the window that holds a place of the line."""
+        return 0, 0
+
+    def end(self, key: Key) -> int:
+        """Return where a window ends on the line."""
+        return self._window.stop
+
+    def make(self, key: Key) -> AnyWindow:
+        """Return the window, which may be decoded already."""
+        return self._window
+
+
+def dealt_spans(plan: Plan, epoch: int) -> tuple[I64, I64]:
+    """Return the spans of an epoch, lane by lane in the order of dealing, and where each lane begins (order.md 5.2)."""
+    places = np.arange(plan.spans, dtype=np.int64)
+    if plan.shuffle:
+        places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch, source=plan.source))
+    return deal(places, plan.lanes)
+
+
+class PoolLine(OneWindow[LineWindow]):
     """The line of a pool: one window, all samples in one permutation."""
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
@@ -83,28 +110,13 @@ class PoolLine:
         )
         self._window.positions = samples.positions[order]
 
-    def key(self, place: int) -> Key:
-        """Return the window that holds a place of the line."""
-        return 0, 0
-
-    def end(self, key: Key) -> int:
-        """Return where a window ends on the line."""
-        return self._window.stop
-
-    def make(self, key: Key) -> LineWindow:
-        """Return the window, which may be decoded already."""
-        return self._window
-
 
 class SpanLine:
     """The line of a source that is shuffled by spans and windows, or read in view order."""
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int, epoch: int) -> None:
         self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
-        places = np.arange(plan.spans, dtype=np.int64)
-        if plan.shuffle:
-            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch, source=plan.source))
-        self._spans, self._hands = deal(places, plan.lanes)
+        self._spans, self._hands = dealt_spans(plan, epoch)
         self._begins = np.zeros(plan.spans + 1, np.int64)
         np.cumsum(np.diff(plan.effective())[self._spans], out=self._begins[1:])
         self.lane_starts: I64 = self._begins[self._hands]

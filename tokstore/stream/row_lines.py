@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.order import POOL, SPANS, WINDOW, cut_at, deal, derive_key, even_lane_starts, permute, shuffled
+from tokstore.order import POOL, WINDOW, cut_at, derive_key, even_lane_starts, shuffled
 from tokstore.order.lanes import window_target
 from tokstore.ragged import ragged_index
-from tokstore.stream.lines import Key, Pool, room
+from tokstore.stream.lines import Key, OneWindow, Pool, dealt_spans, room
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 from tokstore.stream.whole import RowParts, rows_of_samples
@@ -56,7 +56,7 @@ def _row_window(
     return RowWindow(place, place + rows, stretches, values, padding, samples, starts, Pieces(*fields))
 
 
-class RowPoolLine:
+class RowPoolLine(OneWindow[RowWindow]):
     """The line of a pool: all its rows in one permutation."""
 
     def __init__(self, plan: Plan, pool: Pool, epoch: int) -> None:
@@ -71,28 +71,13 @@ class RowPoolLine:
             np.arange(len(pool.sizes)),
         )  # fmt: skip
 
-    def key(self, place: int) -> Key:
-        """Return the window that holds a row of the line."""
-        return 0, 0
-
-    def end(self, key: Key) -> int:
-        """Return where a window ends on the line."""
-        return self._window.stop
-
-    def make(self, key: Key) -> RowWindow:
-        """Return the window, which may be decoded already."""
-        return self._window
-
 
 class RowSpanLine:
     """The line of a source that is shuffled by spans and windows, or read in view order."""
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int, epoch: int) -> None:
         self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
-        places = np.arange(plan.spans, dtype=np.int64)
-        if plan.shuffle:
-            places = permute(places, plan.spans, derive_key(plan.seed, SPANS, epoch, source=plan.source))
-        self._spans, self._hands = deal(places, plan.lanes)
+        self._spans, self._hands = dealt_spans(plan, epoch)
         counts = np.zeros(0, np.int64) if plan.span_rows is None else plan.span_rows
         self._rows = _before(counts[self._spans])
         self.lane_starts: I64 = self._rows[self._hands]
