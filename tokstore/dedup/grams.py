@@ -94,7 +94,7 @@ def short_grams(values: NDArray[Any], lengths: Ints, n: int, seed: int) -> tuple
     rows = np.flatnonzero(lengths < n)
     counts, starts = lengths[rows], (np.cumsum(lengths) - lengths)[rows]
     factors = constants(seed, n, _SHORT)
-    hashes = counts.astype(U64) * factors[-1]
+    hashes = (counts.astype(U64) + U64(1)) * factors[-1]
     for j in range(n - 1):
         there = np.flatnonzero(counts > j)
         hashes[there] += (values[starts[there] + j].astype(U64) + U64(1)) * factors[j]
