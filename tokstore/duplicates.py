@@ -1,4 +1,4 @@
-"""Columns that say which samples are duplicates of which, and which samples of a view stay (registry.md 8).
+"""Columns that say which samples are duplicates of which, and which samples of a view stay (registry.md 6).
 
 ``dup_<name>_of`` has the sample id of the first sample of a cluster for all its other samples. With ``dup_<name>_link``
 and ``dup_<name>_similarity`` clusters are known at any threshold: a sample belongs with what it is linked to, as long
