@@ -144,6 +144,10 @@ def test_thresholds_are_chosen_when_reading(tmp_path: Path) -> None:
     assert len(sizes) > 3
     with pytest.raises(ValueError, match=r"a similarity from 0\.6, below which duplicates 'n' were not looked for"):
         store.dedup("n", threshold=0.5)
+    last = store.sort("sample_id", descending=True).where("sample_id != 0").dedup("n", threshold=0.9)
+    clusters = mark(store, "near", threshold=0.9, confirm=True, name="m", where="sample_id != 0")
+    assert len(last) == clusters.samples - clusters.duplicates
+    assert last["sample_id"].tolist() == sorted(last["sample_id"].tolist(), reverse=True)
     best = store.dedup("n", keep="best", by="dup_n_size", threshold=0.9)
     assert len(best) == len(store.dedup("n", threshold=0.9))
 
@@ -152,19 +156,23 @@ def test_deleted_representatives(tmp_path: Path) -> None:
     """Where the first sample of a cluster is deleted, one of the others stays, also at a threshold and after a run."""
     rows = documents()
     rows += [row.copy() for row in rows[:10]]
+    rows += [rows[41].copy()]  # 70 is a copy of 41, which is nearly 11
     store = write(tmp_path / "s", rows)
     mark(store, "near", keep_signatures=True)
-    store.delete(ids=[0, 10, 55])
-    expected = [*range(1, 10), *range(11, COUNT), 40, 50]  # 40 is a copy of 10, and 50 one of 0
+    assert (column(store, "dup_near_of")[70], column(store, "dup_near_link")[70]) == (11, 41)
+    store.delete(ids=[0, 1, 10, 55])
+    # 50 and 60 are copies of 0, 51 and 61 of 1; 40 is one of 10.
+    expected = [*range(2, 10), *range(11, COUNT), 40, 50, 51]
     for view in (store.dedup("near"), store.dedup("near", threshold=0.75)):
         assert sorted(view["sample_id"].tolist()) == sorted(expected)
     with store.writer() as writer:
         writer.append(tokens=rows[0])
+    store.delete(ids=[41])
     mark(store, "near")
     assert store.metadata["dedup"]["near"]["read"] == 1
     assert sorted(store.dedup("near")["sample_id"].tolist()) == sorted(expected)
     of = dict(zip(store["sample_id"].tolist(), column(store, "dup_near_of"), strict=True))
-    assert (of[50], of[60], of[70], of[40]) == (None, 50, 50, None)
+    assert [of[i] for i in (50, 60, 71, 40, 51, 61, 70)] == [None, 50, 50, None, None, 51, 11]
 
 
 @pytest.mark.parametrize("method", ["exact", "near"])
@@ -226,6 +234,10 @@ def test_scopes(tmp_path: Path) -> None:
     store.fill_column("source", ["b"], ids=[0])
     assert mark(store, "near", name="b", where="source == 'b'").note["read"] == 1
     assert column(store, "dup_b_of")[45] == 0
+    for source, expected in (("a", None), ("b", 0)):  # whose signature is there, but was not compared the last time
+        store.fill_column("source", [source], ids=[45])
+        assert mark(store, "near", name="b", where="source == 'b'").note["read"] == 0
+        assert column(store, "dup_b_of")[45] == expected
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +291,9 @@ def test_two_runs_at_a_time(tmp_path: Path) -> None:
     mark(store, "exact")
 
 
-def test_other_columns(tmp_path: Path) -> None:
+def test_other_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts, codes and numbers have duplicates too; categories are refused, and samples without a value left out."""
+    monkeypatch.setattr("tokstore.dedup.sample_rows._ROWS", 2)
     schema = ts.Schema(url=ts.Text(optional=True), codes=ts.Codes(9, (2,)), v=ts.Vector(3), c=ts.Category())
     with ts.create(tmp_path / "s", schema) as writer:
         writer.extend(

@@ -151,7 +151,7 @@ def first_places(keys: Ints, best: NDArray[np.float64] | None) -> Ints:
     """
     if best is None:
         return np.sort(np.unique(keys, return_index=True)[1])
-    order = np.lexsort((-best, np.isnan(best), keys))  # stable: equal ones stay as they come
+    order = np.lexsort((-best, keys))  # stable: equal ones stay as they come, and NaN comes last
     first = np.ones(len(keys), bool)
     first[1:] = keys[order][1:] != keys[order][:-1]
     return np.sort(order[first])

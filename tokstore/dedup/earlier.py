@@ -67,12 +67,6 @@ class Earlier:
         missing = self.view.missing(named_columns(self.name).signature)
         return ~missing[rows.positions]
 
-    def had(self, rows: SampleRows) -> Bools:
-        """Return which rows the run has compared."""
-        if not self.is_same:
-            return np.zeros(len(rows), bool)
-        return ~self.view.missing(named_columns(self.name).size)[rows.positions]
-
     def read(self, rows: SampleRows, some: Ints) -> NDArray[Any]:
         """Return the signatures of rows."""
         name = named_columns(self.name).signature

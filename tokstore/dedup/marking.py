@@ -184,8 +184,7 @@ def mark(
         work, _ = stack.enter_context(workspace(path, plan))
         held, fresh = _read_all(rows, how, groups, earlier, Held(work), counted(progress, len(rows), "read samples"))
         forest, ids = Forest(len(rows)), rows.sample_ids()
-        unknown = fresh | ~earlier.had(rows)
-        known = earlier.links(rows, ids, unknown)
+        known = earlier.links(rows, ids, fresh)
         if known is not None:
             forest.add(*known)
         steps = _banded(progress, how.bands)
@@ -194,7 +193,7 @@ def mark(
             how.bands,
             forest,
             how.score(rows, held),
-            fresh=None if known is None else unknown,
+            fresh=None if known is None else fresh,
             neighbours=not how.is_exact,
             memory=memory,
             report=steps,
