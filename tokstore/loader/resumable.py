@@ -40,6 +40,13 @@ class Resumable(IterableDataset[Any]):
         """Rows of a global batch."""
         raise NotImplementedError
 
+    @property
+    def _pass_rows(self) -> int | None:
+        """Rows of a pass over all ranks; None for no end. A mixture that ends is one pass."""
+        if isinstance(self._plan, MixPlan):
+            return self._plan.end
+        return None if self._epochs is None else self._epochs * self._plan.rows
+
     def __len__(self) -> int:
         raise NotImplementedError
 
@@ -102,10 +109,12 @@ class Resumable(IterableDataset[Any]):
     def _rows_after(self, batches: int) -> int:
         """Return the rows that so many batches hand out; passes end with a batch of their own."""
         size = self._global_rows
-        if self._epochs is None:
+        rows = self._pass_rows
+        if rows is None:
             return batches * size
+        if self._mix is not None:
+            return min(batches * size, rows)
         done, left = divmod(batches, max(1, len(self)))
-        rows = self._epochs * self._plan.rows
         return done * rows + min(left * size, rows)
 
     def samples_at(self, *, rows: int | None = None, batches: int | None = None) -> dict[str, Any]:

@@ -242,6 +242,10 @@ class Mixing:
     Args:
         stages: First row of each stage, ascending from 0 and multiples of the number of lanes, and its slots.
 
+    Attributes:
+        end: Row after the last one; None, because this one has no end (see `EndingMixing`).
+        limits: Rows that each source gives at most; None for no limit.
+
     Example:
         >>> mixing = Mixing([(0, spread((1536, 1536), 1))])
         >>> [one.tolist() for one in mixing.place(np.arange(6))]
@@ -250,6 +254,8 @@ class Mixing:
 
     def __init__(self, stages: Sequence[tuple[int, Slots]]) -> None:
         self.stages = list(stages)
+        self.end: int | None = None
+        self.limits: list[int | None] = [None] * len(stages[0][1].counts)
         self.lanes = stages[0][1].lanes
         self.sources = len(stages[0][1].counts)
         starts = [start for start, _ in stages]

@@ -62,7 +62,7 @@ class _Stretch:
 
     def given(self, step: I64) -> I64:
         """Return how many draws each source has given in this stage before a step of every lane."""
-        return np.minimum(self.slots.counted(step) - self.slots._before, self.left)
+        return np.asarray(np.minimum(self.slots.counted(step) - self.slots._before, self.left))
 
 
 def _stretch(slots: Slots, first: int, base: I64, quota: I64) -> _Stretch:
@@ -108,11 +108,16 @@ class EndingMixing(Mixing):
         max_epochs: Epochs that each source gives at most; None for no limit.
         stop: One of `STOPS`, or None: the mixture ends where no source is left.
 
+    Attributes:
+        end: Row after the last one; None for no end.
+        limits: Rows that each source gives at most; None for no limit.
+
     Raises:
         ValueError: No source is left before a stage begins, or a source has no share any more before it has given
             what the rule asks of it.
 
     Example:
+        >>> from tokstore.order.mixture import spread
         >>> mixing = EndingMixing([(0, spread((1536, 1536), 1))], [2, 3], [1, 1], None)
         >>> mixing.end, [one.tolist() for one in mixing.place(np.arange(5))]
         (5, [[0, 1, 0, 1, 1], [0, 0, 1, 1, 2]])
@@ -130,12 +135,11 @@ class EndingMixing(Mixing):
         super().__init__(stages)
         once = 1 if stop in ("first_exhausted", "all_exhausted_without_replacement") else None
         caps = [one or once for one in max_epochs]
-        self.limits = [None if cap is None else cap * n for cap, n in zip(caps, rows, strict=True)]
+        self.limits[:] = [None if cap is None else cap * n for cap, n in zip(caps, rows, strict=True)]
         goals = list(rows) if stop == "all_exhausted" else [one or 0 for one in self.limits]
         self._tables: dict[tuple[int, int], NDArray[np.int32]] = {}
         self._lending: Lending | None = None
         self._lent: tuple[I64, I64, I64] = (np.zeros(0, np.int64),) * 3
-        self.end: int | None = None
         missing = self._lay_out(stop)
         self._end(stop, goals, missing)
 
@@ -252,7 +256,7 @@ class EndingMixing(Mixing):
         stretch = self._stretches[stage]
         times = self._times(stage, number)
         turn, index = np.divmod(stretch.ranks[piece, lane] + position - stretch.begins[piece, lane], len(times))
-        return turn, times[index]
+        return turn, times[index].astype(np.int64)
 
     def _times(self, stage: int, number: int) -> NDArray[np.int32]:
         """Return the steps of a turn whose slots belong to a set of sources."""

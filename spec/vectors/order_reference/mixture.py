@@ -117,7 +117,8 @@ def lane_rows(
     stages: list[Stage], lanes: int, lane: int, limits: list[int | None], most: int
 ) -> tuple[list[tuple[int, int]], bool]:
     """The first rows of a lane, at most `most`, and whether these are all; each is (source, row of the source)."""
-    draws, found, begun, step = [0] * len(limits), [], -1, 0
+    draws, begun, step = [0] * len(limits), -1, 0
+    found: list[tuple[int, int]] = []
     while len(found) < most:
         number = max(n for n, stage in enumerate(stages) if stage.start <= len(found) * lanes)
         if number != begun:
