@@ -180,6 +180,15 @@ def test_large_numbers() -> None:
     assert np.bincount(source, minlength=2).tolist() == taken.sum(axis=1).tolist()
 
 
+def test_many_sources() -> None:
+    """More sources than a number has bits end one by one as well."""
+    rows = [5 + 3 * n for n in range(70)]
+    mixing = EndingMixing(stages_of(2, [(0, [1] * 70)]), rows, [2] * 70, None)
+    assert mixing.end == 2 * sum(rows)
+    want = {(source, row) for source, n in enumerate(rows) for row in range(2 * n)}
+    assert set(pairs(mixing, mixing.end)) == want
+
+
 def test_refused() -> None:
     """What cannot end as it is asked to, or has nothing to give in between, says from which row on."""
     first, second = stages_of(12, [(0, [1, 0]), (480, [0, 1])])

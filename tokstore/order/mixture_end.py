@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,15 @@ def _stretch(slots: Slots, first: int, base: I64, quota: I64) -> _Stretch:
         begins[number] = first + plain.given(step).sum(axis=0)
         ranks[number] = np.where(alive[number], slots.counted(step), 0).sum(axis=0)
     flat = alive.transpose(0, 2, 1).reshape(-1, sources)
-    sets, which = np.unique(flat, axis=0, return_inverse=True)
+    # As numbers where they fit, because to sort the rows of an array takes much longer.
+    bits = np.ascontiguousarray(np.packbits(flat, axis=1))
+    if bits.shape[1] <= 8:
+        wide = np.zeros((len(bits), 8), np.uint8)
+        wide[:, : bits.shape[1]] = bits
+        _, at, which = np.unique(wide.view(np.uint64).ravel(), return_index=True, return_inverse=True)
+    else:
+        _, at, which = np.unique(bits, axis=0, return_index=True, return_inverse=True)
+    sets = flat[at]
     endless = any(count and s not in ending for s, count in enumerate(slots.counts))
     last = np.full(lanes, _NEVER) if endless else begins[-1]
     return _Stretch(slots, first, base, left, begins, ranks, which.reshape(steps.shape), sets, last)
@@ -142,6 +151,9 @@ class EndingMixing(Mixing):
         self._lent: tuple[I64, I64, I64] = (np.zeros(0, np.int64),) * 3
         missing = self._lay_out(stop)
         self._end(stop, goals, missing)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_tables": {}}  # made anew at first use, and larger than all the rest
 
     def _lay_out(self, stop: str | None) -> int | None:
         """Work all stages out; return the row of one that begins after a lane has no source left."""
