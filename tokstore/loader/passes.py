@@ -21,6 +21,7 @@ class Pass(Iterator[Any]):
     def __init__(self, data: Any, turns: Turns, start: int, end: int | None, batches: int | None, done: int) -> None:
         self._data, self._turns, self._first, self._end = data, turns, start, end
         self._done = done
+        self._aligned = data._aligned()
         self._slab: Slab | None = None
         self._parts: dict[str, Split | list[Any]] = {}
         self.closed = False
@@ -49,7 +50,7 @@ class Pass(Iterator[Any]):
             raise
         if rows.slab is not self._slab:
             self._slab = rows.slab
-            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
         number = rows.start // turns.batch_rows
         tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
         own, after = self._place(rows.batch)
@@ -80,7 +81,7 @@ class Pass(Iterator[Any]):
                     slab, numbers = self._rows.next_slab()
                 except StopIteration:
                     return
-                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
                 self._done += len(numbers)
                 yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
         finally:
