@@ -23,6 +23,7 @@ from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
 from tokstore.loader.resumable import Resumable
+from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
@@ -98,6 +99,10 @@ class StreamingDataset(Resumable):
         buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
             a source that fits is shuffled whole and a larger one by windows.
         threads: Decoding threads; by default as many as processors, at most 4.
+        transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
+            the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
+            7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in
+            place and returns None, or returns another mapping.
 
     Raises:
         ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
@@ -140,6 +145,7 @@ class StreamingDataset(Resumable):
         lanes: int | None = None,
         buffer: int = 64 << 20,
         threads: int | None = None,
+        transform: Transform | None = None,
     ) -> None:
         super().__init__()
         if not hasattr(source, "read_range") and not isinstance(source, Mixture):
@@ -234,6 +240,9 @@ class StreamingDataset(Resumable):
                 "once, and is another order",
                 stacklevel=2,
             )
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform is a function of a batch and a generator, not {transform!r}")
+        self._transform = transform
         self._pools: dict[int, Pool] = {}
         self._columns: Aligned | None = None
         self._next_row = self._progress = 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokstore.loader.batch import Batch
 from tokstore.loader.data_loader import Chunk, as_tensor, first_row
+from tokstore.loader.transforms import joined, transformed
 from tokstore.order.turns import Turns
 from tokstore.stream.batches import BatchIterator, Rows
 from tokstore.stream.collate import Split, collate
@@ -59,9 +60,15 @@ class Pass(Iterator[Any]):
             data._progress = after
             if self._end is None:
                 data._next_row = after
-        if data._batch_size is None:
-            return first_row(tensors)
-        return Batch(tensors, own, after)
+        return self._handed_out(tensors, own, after, rows.batch)
+
+    def _handed_out(self, tensors: dict[str, Any], rows: range, after: int, number: int) -> Any:
+        """Return the batch, or the row, that is handed out."""
+        data = self._data
+        made: Any = first_row(tensors) if data._batch_size is None else Batch(tensors, rows, after)
+        if data._transform is None:
+            return made
+        return transformed(data._transform, made, rows, after, data._plan.seed, number)
 
     def _place(self, batch: int) -> tuple[range, int]:
         """Return the rows of a batch of this rank, and the row after the global batch."""
@@ -83,7 +90,16 @@ class Pass(Iterator[Any]):
                     return
                 parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
                 self._done += len(numbers)
-                yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
+                places = [self._place(number) for number in numbers]
+                if data._transform is None:
+                    yield Chunk(parts, places, data._batch_size is None)
+                    continue
+                batches = []
+                for at, (number, (rows, after)) in enumerate(zip(numbers, places, strict=True)):
+                    tensors = {name: as_tensor(one, at) for name, one in parts.items()}
+                    batches.append(self._handed_out(tensors, rows, after, number))
+                plain = data._batch_size is None
+                yield Chunk(joined(batches, plain=plain), places, plain)
         finally:
             self.closed = True
 
