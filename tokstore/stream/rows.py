@@ -184,7 +184,7 @@ class RowReader:
     def _decode(self, stretches: list[Stretch], window: Window) -> None:
         """Decode stretches of a window, unless nobody waits for them any more."""
         if not self._stopped:
-            decode_together(self._source, self._plan, stretches, window, report=self._report)
+            decode_together(self._source, self._plan, [(one, window) for one in stretches], report=self._report)
 
     def _request(self, windows: Iterable[Window]) -> None:
         """Hand what is not decoded yet of windows to the threads, unless it is there already."""
@@ -225,9 +225,11 @@ class RowReader:
             for index, window in enumerate(one.windows):
                 sources.setdefault(id(window), []).append(one.pieces.source[one.window == index])
                 windows[id(window)] = window
+        places = []
         for name, window in windows.items():
             parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
-            decode_together(self._source, self._plan, parts, window, self._threads, self._report)
+            places += [(part, window) for part in parts]
+        decode_together(self._source, self._plan, places, self._threads, self._report)
         return True
 
     # Cutting ----------------------------------------------------------------------------------------------------
