@@ -35,7 +35,7 @@ _TASK_VALUES = 1 << 20
 
 
 class _Wanted(NamedTuple):
-    """Rows of one epoch: their numbers in the slab, their pieces, and the values after those of them that have one."""
+    """Rows of one epoch: their numbers in the slab, their pieces, and the values after rows or pieces that have one."""
 
     at: I64
     placed: Placed
@@ -175,8 +175,11 @@ class RowReader:
         """Return rows of the slab, their pieces, and the values after them."""
         layout, hold = self._layout(epoch), partial(self._hold, epoch)
         placed = layout.place(line_rows, hold)
-        if self._following and isinstance(layout, ValueLayout) and self._plan.packing == "concat":
-            return _Wanted(at, placed, *layout.after(line_rows, hold))
+        if self._following and isinstance(layout, ValueLayout):
+            if self._plan.packing == "concat":
+                return _Wanted(at, placed, *layout.after(line_rows, hold))
+            if not self._plan.shuffle:
+                return _Wanted(at, placed, *layout.after_parts(placed, hold))
         return _Wanted(at, placed, np.zeros(0, np.int64), None)
 
     # Decoding ---------------------------------------------------------------------------------------------------
@@ -239,7 +242,7 @@ class RowReader:
         seq_len = self._plan.seq_len
         used = np.zeros(rows, np.int64)
         following = follower = None
-        if any(one.after is not None for one in wanted):
+        if self._plan.packing == "concat" and any(one.after is not None for one in wanted):
             following = np.full(rows, NOTHING, np.int64)
             follower = np.full(rows, -1), np.zeros(rows, np.int64)
         flats, orders, segments, hurts = [], [], [], []
@@ -249,7 +252,7 @@ class RowReader:
             lengths = np.bincount(pieces.row, pieces.length, count).astype(np.int64)
             used[at] = lengths
             one = _segments(at, placed)
-            one.after = self._after(placed)
+            one.after = self._after(placed, has_after, after)
             segments.append(one)
             if seq_len is not None:
                 placed = _padded(placed, seq_len - lengths)
@@ -305,10 +308,17 @@ class RowReader:
             out[ragged_index(starts[at], length[at])] = mask[ragged_index(source[at], length[at])]
         return out
 
-    def _after(self, placed: Placed) -> I64:
+    def _after(self, placed: Placed, has_after: I64, after: Placed | None) -> I64:
         """Return the id after each piece of an item that goes on elsewhere."""
         found = np.full(len(placed.window), NOTHING, np.int64)
-        if self._following and self._plan.packing != "concat":
+        if placed.ends is not None and after is not None:
+            ids = self._gather(after, len(has_after)).astype(np.int64)
+            hurt = self._gather_lost(after, len(has_after))
+            if hurt is not None:
+                ids[hurt] = UNLEARNED
+            goes_on = ~after.pieces.begins
+            found[has_after[goes_on]] = ids[goes_on]
+        elif self._following and self._plan.packing != "concat":
             pieces = placed.pieces
             for one in np.flatnonzero(pieces.left).tolist():
                 values = placed.windows[int(placed.window[one])].values
