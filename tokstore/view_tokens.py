@@ -161,6 +161,7 @@ class TokenReader(ViewReader):
         self,
         positions: Ints,
         *,
+        column: str | None = None,
         out: NDArray[Any] | None = None,
         pool: Executor | None = None,
         lost: TokensLost | None = None,
@@ -169,17 +170,18 @@ class TokenReader(ViewReader):
 
         Args:
             positions: int64, ascending, each once.
+            column: A column of `Codes` instead of tokens: int32.
             out: As of `read_range`.
             pool: Threads to decode on; by default the caller's thread decodes.
             lost: As of `read_range`.
         """
-        column = self.schema.column(self.token_column)
+        chosen = self.schema.column(column or self.token_column)
         groups, order = self._located(positions)
         found = None if lost is None else Lost()
         # Out of order, values would lie in `out` in the wrong order for a moment.
         arrays = recycling() if out is None or order is not None else Given(out)
-        rows = read_rows(self._version, [column], groups, pool=pool, compact=True, arrays=arrays, lost=found)[
-            column.name
+        rows = read_rows(self._version, [chosen], groups, pool=pool, compact=True, arrays=arrays, lost=found)[
+            chosen.name
         ]
         if lost is not None and found is not None:
             lost.add(found, rows, order)

@@ -2,21 +2,57 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
-from tokstore.column_types import Mask
+from tokstore.column_types import Bytes, Mask, Text
+from tokstore.mixture import Mixture
 from tokstore.stream.aligned import Aligned, fill_of
 from tokstore.stream.arguments import emitted
+from tokstore.stream.codes import CodeRows, codes_column
 from tokstore.stream.collate import KEYS, Emission
 from tokstore.stream.damage import Report
 from tokstore.stream.mixing import Joined, MixPlan
 from tokstore.stream.plan import Plan
 
-__all__ = ["aligned_reader", "emission"]
+__all__ = ["aligned_reader", "contents_of"]
 
 
-def emission(
+_DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
+
+
+def contents_of(
+    source: Any,
+    emit: Sequence[str] | None,
+    aligned: Sequence[str],
+    loss_mask: str | None,
+    labels: str | None,
+    documents: str,
+    flat: bool,
+    **options: Any,
+) -> tuple[Any, Emission]:
+    """Return the source as it is streamed, and what a batch has of it.
+
+    Args:
+        source, emit, aligned, loss_mask, labels, documents, flat: As of the stream.
+        **options: ``packing``, and others that are for tokens alone.
+    """
+    if isinstance(source, Mixture):
+        made: Any = Joined(source.sources)
+    elif (codes := codes_column(source.schema)) is not None:
+        _refuse_for_codes(codes, flat=flat, aligned=aligned, loss_mask=loss_mask, **options)
+        rows = CodeRows(source, codes)
+        return rows, _code_emission(rows, emit)
+    else:
+        # A store follows its own commits; a copy stays at its version, and shares the caches.
+        made = copy.copy(source)
+    given = _DEFAULT_KEYS if emit is None else emit
+    single = options["packing"] is None
+    return made, _emission(made, given, aligned, loss_mask, labels, documents, single=single, flat=flat)
+
+
+def _emission(
     source: Any,
     emit: Sequence[str],
     aligned: Sequence[str],
@@ -64,6 +100,38 @@ def emission(
     }
     columns = tuple(name for name in columns if name not in fills)
     return Emission(keys, labels, documents == "separate", single, flat, columns, fills, loss_mask)
+
+
+def _code_emission(source: CodeRows, emit: Sequence[str] | None) -> Emission:
+    """Return what a batch of rows of codes has.
+
+    Args:
+        source: Has the columns.
+        emit: Their names, ``sample_ids`` and ``valid``; by default the codes and all columns that are not ragged.
+    """
+    if isinstance(emit, str):
+        raise TypeError(f"emit is a sequence of names, such as ({emit!r},)")
+    schema, name = source.schema, source.token_column
+    if emit is None:
+        emit = [name, *(one for one, kind in schema.items() if one != name and not _is_ragged_array(kind))]
+    keys, _ = emitted(emit, None, ("sample_ids", "valid"), tuple(schema))
+    columns = tuple(one for one in keys if one in schema and one != name)
+    shape = tuple(one or 0 for one in source.codes.shape)
+    return Emission(keys, None, True, True, False, columns, shaped=(name, shape))
+
+
+def _refuse_for_codes(column: str, **options: Any) -> None:
+    """Refuse options that are about tokens, for a source that has none."""
+    for name, value in options.items():
+        if value not in (None, False, (), "schema"):
+            raise ValueError(
+                f"{name}={value!r} is for tokens, and this source has none: its rows are the samples of {column!r}"
+            )
+
+
+def _is_ragged_array(kind: Any) -> bool:
+    """Tell whether a column has arrays of different lengths, which do not stack."""
+    return bool(kind.ragged) and not isinstance(kind, (Text, Bytes))
 
 
 def _check_ragged(what: str, name: str, schema: Any, others: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ batch. Ranks and workers take strides of the same global row sequence, so that n
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 import weakref
@@ -17,7 +16,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
-from tokstore.loader.contents import aligned_reader, emission
+from tokstore.column_types import Tokens
+from tokstore.loader.contents import aligned_reader, contents_of
 from tokstore.loader.data_loader import make_loader
 from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
@@ -30,9 +30,10 @@ from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.aligned import Aligned
 from tokstore.stream.arguments import integer, one_of, special
+from tokstore.stream.codes import CodeRows
 from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
-from tokstore.stream.mixing import Joined, MixPlan, MixReader
+from tokstore.stream.mixing import MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.source import Source
@@ -41,7 +42,6 @@ from tokstore.stream.windows import compact_dtype
 __all__ = ["StreamingDataset"]
 
 _THREADS = 4
-_DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
 
 
 class StreamingDataset(Resumable):
@@ -55,7 +55,8 @@ class StreamingDataset(Resumable):
     after the last row that was handed out.
 
     Args:
-        source: A store, a view, or a `Mixture`, which needs ``epochs=None``.
+        source: A store, a view, or a `Mixture`, which needs ``epochs=None``. Where there is no column of `Tokens`, each
+            row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under its name.
         seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
             batch as wide as its longest row.
         packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
@@ -83,7 +84,8 @@ class StreamingDataset(Resumable):
         loss_mask: A column with a value for every token, such as a `Mask`: a token with 0 is not learned, so that the
             label which is that token is -100 and ``emit="loss_mask"`` has 0 there. An inserted eos is learned if the
             last token of its sample is, an inserted bos never.
-        emit: What a batch has: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
+        emit: What a batch has, by default ``input_ids labels position_ids``, and of rows of codes every column that
+            stacks: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
             ``cu_seqlens``, also as ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (int32, over the flattened batch),
             ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
             ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
@@ -104,8 +106,8 @@ class StreamingDataset(Resumable):
         on_corrupt: What becomes of blocks of tokens, or of columns beside them, that cannot be read, because a checksum
             fails or their file is gone: ``"raise"`` an error, or ``"skip"`` them. Their tokens are padding with the
             label -100 then, everything else stays as and where it is, ``progress()`` counts them, and there is one
-            warning per file. Where the lengths of samples cannot be read either, or a column with one value per
-            sample, it is an error always.
+            warning per file; rows of codes that lack some are not ``valid``. Where the lengths of samples cannot be
+            read either, or a column with one value per sample, it is an error always.
         transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
             the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
             7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in
@@ -143,7 +145,7 @@ class StreamingDataset(Resumable):
         bos_id: int | Literal["schema"] | None = "schema",
         eos_id: int | Literal["schema"] | None = "schema",
         loss_mask: str | None = None,
-        emit: Sequence[str] = _DEFAULT_KEYS,
+        emit: Sequence[str] | None = None,
         aligned: Sequence[str] = (),
         flat: bool = False,
         rank: int | None = None,
@@ -195,11 +197,12 @@ class StreamingDataset(Resumable):
             raise ValueError("packing='whole' cuts no sample: overlong is 'truncate', 'drop' or 'error'")
         if packing in ("concat", "fit") and overlong not in (None, "split"):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
-        # A store follows its own commits; a copy stays at its version, and shares the caches.
-        self._source: Any = copy.copy(source) if not isinstance(source, Mixture) else Joined(source.sources)
-        self._emit = emission(
-            self._source, emit, aligned, loss_mask, labels, documents, single=packing is None, flat=flat
-        )
+        self._source, self._emit = contents_of(
+            source, emit, aligned, loss_mask, labels, documents, flat, packing=packing, seq_len=seq_len, bos_id=bos_id,
+            eos_id=eos_id,
+        )  # fmt: skip
+        if isinstance(self._source, CodeRows):
+            seq_len = self._source.width
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
         if global_batch_size is not None:
@@ -209,7 +212,7 @@ class StreamingDataset(Resumable):
                 )
             batch_size = global_batch_size // self._ranks
         first = source.sources[0] if isinstance(source, Mixture) else self._source
-        kind = first.schema[first.token_column]
+        kind = Tokens(first.codes.size) if isinstance(first, CodeRows) else first.schema[first.token_column]
         vocab_size = int(kind.vocab_size)
         bos = special("bos_id", bos_id, kind.bos_id, vocab_size)
         eos = special("eos_id", eos_id, kind.eos_id, vocab_size)

@@ -35,6 +35,7 @@ class Emission:
         columns: Those of the names that are columns.
         aligned: Those of the names that are columns with a value for every token, and what padding has of them.
         loss_mask: The column that says which ids are learned.
+        shaped: For rows of codes the name of their column, and the shape of a sample.
     """
 
     keys: tuple[str, ...]
@@ -45,6 +46,7 @@ class Emission:
     columns: tuple[str, ...] = ()
     aligned: Mapping[str, Any] = field(default_factory=dict)
     loss_mask: str | None = None
+    shaped: tuple[str, tuple[int, ...]] | None = None
 
 
 Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
@@ -217,8 +219,12 @@ class _Batch:
         return np.asarray(self.labels() != NOTHING, np.int64)
 
     def valid(self) -> NDArray[np.bool_]:
-        """Return which rows are no fill."""
-        return self.used > 0
+        """Return which rows are no fill, and, of rows of codes, have lost none."""
+        lost = self._slab.lost
+        if self.emission.shaped is None or lost is None:
+            return self.used > 0
+        whole: NDArray[np.bool_] = (self.used > 0) & ~lost[self._start : self._stop].any(axis=1)
+        return whole
 
     def source(self) -> I64:
         """Return the number of the source of each row, -1 for fill."""
@@ -318,14 +324,17 @@ def collate(
     even = slab.ids.ndim == 2 or emission.flat
     wide = bool(_PLACES & set(emission.keys) - {"input_ids"})
     whole = _Batch(slab, 0, rows, emission, pad, laid, wide)
+    shaped, shape = emission.shaped or (None, ())
     columns = [name for name in emission.keys if name not in _MADE and name not in emission.aligned]
-    taken = whole.taken(take, emission.columns) if columns else {}
+    taken = whole.taken(take, emission.columns) if set(columns) - {shaped} else {}
     starts = list(range(0, rows + 1, batch_rows))
     flat_edges = slab.ends()[::batch_rows].tolist() if emission.flat else starts
     each: list[_Batch] | None = None
     made: dict[str, Split | list[Any]] = {}
     for name in emission.keys:
-        if name == "input_ids" and even:
+        if name == shaped:
+            made[name] = Split(slab.ids.reshape(rows, *shape), starts, _WORDS)
+        elif name == "input_ids" and even:
             made[name] = Split(slab.ids, flat_edges, _WORDS)
         elif name in _PLACES and even:
             one = _MADE[name](whole)
