@@ -52,6 +52,7 @@ LAYERS = [
     "sample_ids",
     "deliver",
     "pieces",
+    "touched",
     "vector_reading",
     "reading",
     "buffers",

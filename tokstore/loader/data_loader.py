@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tokstore.loader.batch import Batch
 from tokstore.stream.collate import Split
 
-__all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
+__all__ = ["Chunk", "StreamLoader", "as_tensor", "crossing_batches", "first_row", "make_loader"]
 
 _CROSSING_VALUES = 1 << 20
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
@@ -161,11 +161,16 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def crossing_batches(data: Stream) -> int:
+    """Return how many batches of a stream a worker of `StreamingDataset.loader` sends in one go."""
+    plan = data._plan
+    values = int((data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows)))
+    return max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
+
+
 def make_loader(data: Any, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
-    plan = data._plan
-    values = (data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows))
-    chunk = max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
+    chunk = crossing_batches(data)
     made = StreamLoader(
         _Chunked(data, chunk) if workers else data,
         batch_size=None,

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, get_worker_info
 from tokstore.loader.data_loader import make_loader
 from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
+from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
-from tokstore.loader.resumable import Resumable
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
@@ -40,7 +40,7 @@ _THREADS = 4
 _DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
 
 
-class StreamingDataset(Resumable):
+class StreamingDataset(Planned):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
     Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
