@@ -236,3 +236,28 @@ def test_blocks_of_views(tmp_path: Path) -> None:
     one = store.where("n == 13").token_blocks()
     assert (one.blocks, one.values) == (store.token_blocks(13, 14).blocks, 40_000)
     assert 1 <= one.blocks <= 3
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("special", [{}, {"bos_id": 1, "eos_id": None}, {"bos_id": 1, "eos_id": 2}])
+def test_samples_at_tells_ranges(packing: Any, special: dict[str, Any]) -> None:
+    """The ids of a global batch are those between start and stop of its samples, and inserted ones around them."""
+    source = FakeSource([(37 * i % 331) + (700 if i % 40 == 0 else 0) for i in range(900)], eos_id=2)
+    mix = ts.Mixture({"a": source, "b": FakeSource([90] * 99, eos_id=2)}, shares={"a": 0.5, "b": 0.5})  # type: ignore[dict-item]
+    for given, options in ((source, {"buffer": 1}), (source, {}), (mix, {"epochs": None})):
+        data = stream(given, packing, global_batch_size=5, **options, **special)
+        batches = list(zip(range(30), data, strict=False))
+        for number, batch in batches[:4] + batches[26:]:
+            found = data.samples_at(batches=number)
+            sources = given.sources if isinstance(given, ts.Mixture) else [given]
+            number_of = found.get("source", np.zeros(len(found["row"]), np.int64))
+            for row, of, position, offset, length, start, stop in zip(
+                found["row"], number_of, *(found[name] for name in ("position", "offset", "length", "start", "stop")),
+                strict=True,
+            ):  # fmt: skip
+                ids = batch["input_ids"][row - found["row"][0], offset : offset + length].tolist()
+                stored = sources[of].read_range(position, position + 1)[start:stop].tolist()
+                extra = len(ids) - len(stored)
+                at = 1 if extra and "bos_id" in special and start == 0 and ids[0] == 1 and ids[1:2] == stored[:1] else 0
+                assert ids[at : at + len(stored)] == stored
+                assert 0 <= extra <= 2

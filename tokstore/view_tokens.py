@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.column_types import Tokens
-from tokstore.deliver import reorder, result_dtype
+from tokstore.deliver import deliver_batch, reorder, result_dtype
 from tokstore.errors import ColumnError, suggest
 from tokstore.packed import Ints
+from tokstore.ragged import Ragged
 from tokstore.reading import read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
@@ -21,6 +22,7 @@ from tokstore.touched import Touched, touched_blocks
 from tokstore.version import Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
+from tokstore.view_values import missing_rows
 from tokstore.wire import checksum
 
 __all__ = ["TokenReader"]
@@ -174,6 +176,39 @@ class TokenReader(ViewReader):
         arrays = recycling() if out is None or order is not None else Given(out)
         rows = read_rows(self._version, [column], groups, pool=pool, compact=True, arrays=arrays)[column.name]
         return rows.values if order is None else reorder(rows, order).values
+
+    def read_aligned(self, positions: Ints, name: str, start: int, stop: int) -> tuple[Ragged, Ints]:
+        """Return part of what samples have in a column with one value for every token, and how many tokens each has.
+
+        Args:
+            positions: int64, ascending, each once.
+            name: The column.
+            start: First token of every sample whose value is wanted.
+            stop: End of these tokens.
+
+        Raises:
+            ValueError: A sample has another number of values than of tokens.
+        """
+        column, tokens = self.schema.column(name), self.schema.column(self.token_column)
+        groups, order = self._located(positions)
+        width = column.type.width
+        counts, wanted = (
+            read_lengths(self._version, column, groups) // width,
+            read_lengths(self._version, tokens, groups),
+        )
+        if (wrong := counts != wanted).any():
+            row = int(wrong.argmax())
+            lacks = not counts[row] and missing_rows(self._version, column, groups)[row]
+            has = "no value" if lacks else f"{int(counts[row])} values"
+            raise ValueError(
+                f"column {name!r} has {has} for the {int(wanted[row])} tokens of sample id "
+                f"{int(self._ids(groups)[row])}, and one for every token is wanted (order.md 7.8)"
+            )
+        rows = read_rows(self._version, [column], groups, start=start * width, stop=stop * width)[name]
+        if order is not None:
+            rows, wanted = reorder(rows, order), wanted[order]
+        found: Ragged = deliver_batch(column, rows)
+        return found, wanted
 
     def _values(
         self,

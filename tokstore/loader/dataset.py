@@ -17,16 +17,18 @@ from typing import Any, Literal, cast
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
+from tokstore.loader.contents import aligned_reader, emission
 from tokstore.loader.data_loader import make_loader
 from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
 from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
+from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
-from tokstore.stream.arguments import emitted, integer, one_of, special
-from tokstore.stream.collate import KEYS, Emission
+from tokstore.stream.aligned import Aligned
+from tokstore.stream.arguments import integer, one_of, special
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
@@ -76,12 +78,18 @@ class StreamingDataset(Planned):
             ``"drop"``, or ``"error"``.
         bos_id: Id inserted before every sample; ``"schema"`` takes the one of the column, None inserts nothing.
         eos_id: Id inserted after every sample, likewise.
+        loss_mask: A column with a value for every token, such as a `Mask`: a token with 0 is not learned, so that the
+            label which is that token is -100 and ``emit="loss_mask"`` has 0 there. An inserted eos is learned if the
+            last token of its sample is, an inserted bos never.
         emit: What a batch has: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
             ``cu_seqlens``, also as ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (int32, over the flattened batch),
             ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
             ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
-            ``source`` per row, the number of the source in a mixture; ``valid`` per row. What is not asked for costs
-            nothing.
+            ``source`` per row, the number of the source in a mixture; ``valid`` per row. A `Mask` of the tokens comes
+            as [rows, width] beside them. What is not asked for costs nothing.
+        aligned: Other columns that a batch has, with a value (or array) for every token, such as
+            ``Array("float16", (None,))``: they come as [rows, width] too, with NaN, 0, or the padding id of
+            `Tokens`, at padding and inserted ids.
         flat: Lay the samples of a batch end to end in tensors of one dimension instead of padding them, for
             ``packing=None`` without `seq_len`; ``seq_lengths`` or ``cu_seqlens`` tell them apart.
         rank, world_size: Data-parallel rank of this process, and how many there are. By default those of
@@ -91,6 +99,10 @@ class StreamingDataset(Planned):
         buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
             a source that fits is shuffled whole and a larger one by windows.
         threads: Decoding threads; by default as many as processors, at most 4.
+        transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
+            the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
+            7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in
+            place and returns None, or returns another mapping.
 
     Raises:
         ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
@@ -123,7 +135,9 @@ class StreamingDataset(Planned):
         overlong: Literal["split", "truncate", "drop", "error"] | None = None,
         bos_id: int | Literal["schema"] | None = "schema",
         eos_id: int | Literal["schema"] | None = "schema",
+        loss_mask: str | None = None,
         emit: Sequence[str] = _DEFAULT_KEYS,
+        aligned: Sequence[str] = (),
         flat: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
@@ -131,6 +145,7 @@ class StreamingDataset(Planned):
         lanes: int | None = None,
         buffer: int = 64 << 20,
         threads: int | None = None,
+        transform: Transform | None = None,
     ) -> None:
         super().__init__()
         if not hasattr(source, "read_range") and not isinstance(source, Mixture):
@@ -173,7 +188,9 @@ class StreamingDataset(Planned):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
         # A store follows its own commits; a copy stays at its version, and shares the caches.
         self._source: Any = copy.copy(source) if not isinstance(source, Mixture) else Joined(source.sources)
-        self._emit = _emission(self._source, emit, labels, documents, single=packing is None, flat=flat)
+        self._emit = emission(
+            self._source, emit, aligned, loss_mask, labels, documents, single=packing is None, flat=flat
+        )
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
         if global_batch_size is not None:
@@ -223,7 +240,11 @@ class StreamingDataset(Planned):
                 "once, and is another order",
                 stacklevel=2,
             )
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform is a function of a batch and a generator, not {transform!r}")
+        self._transform = transform
         self._pools: dict[int, Pool] = {}
+        self._columns: Aligned | None = None
         self._next_row = self._progress = 0
         self._skip = 0
         self._loaded = False
@@ -317,6 +338,12 @@ class StreamingDataset(Planned):
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
         return RowReader(source, plan, self._pools.get(0), threads, **options)
 
+    def _aligned(self) -> Aligned | None:
+        """Return what reads columns with a value for every token, if any are wanted."""
+        if self._columns is None:
+            self._columns = aligned_reader(self._source, self._plan, self._emit)
+        return self._columns
+
     def loader(
         self,
         *,
@@ -341,13 +368,4 @@ class StreamingDataset(Planned):
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pools": {}, "_live": None}
-
-
-def _emission(
-    source: Any, emit: Sequence[str], labels: str | None, documents: str, *, single: bool, flat: bool
-) -> Emission:
-    """Return what a batch has, or refuse names that nothing is known of."""
-    others = [name for name in source.schema if name != source.token_column]
-    keys, columns = emitted(emit, labels, KEYS, others)
-    return Emission(keys, labels, documents == "separate", single, flat, columns)
+        return self.__dict__ | {"_pools": {}, "_columns": None, "_live": None}

@@ -46,9 +46,9 @@ class Planned(Resumable):
 
         Returns:
             A dict that JSON can hold. Of the stream: ``"packing"``, ``"seq_len"``, ``"seed"``, ``"lanes"``,
-            ``"world_size"``, ``"workers"``, ``"global_batch_size"``, ``"lanes_per_process"``, ``"memory_bytes"`` (what a
-            process takes over ``import torch``, by estimate) and, but for a mixture, ``"batches"`` an epoch. Of its
-            source, or below ``"sources"`` of every source of a mixture:
+            ``"world_size"``, ``"workers"``, ``"global_batch_size"``, ``"lanes_per_process"``, ``"memory_bytes"``
+            (what a process takes over ``import torch``, by estimate) and, but for a mixture, ``"batches"`` an epoch.
+            Of its source, or below ``"sources"`` of every source of a mixture:
 
             - ``"samples"``, ``"tokens"`` (with inserted ids) and ``"rows"`` of an epoch.
             - ``"shuffle"``: ``"pool"`` (whole), ``"windows"`` or ``"none"``; ``"windows"`` of an epoch over all lanes,
@@ -105,12 +105,6 @@ class Planned(Resumable):
         if isinstance(plan, MixPlan):
             return facts | {"sources": {name: dict(one) for name, one in found.items()}}
         return facts | {"batches": self._batches(plan.rows)} | found[""]
-
-    def _apart(self) -> list[tuple[str, Source, Plan]]:
-        """Return name, source and plan of every source; one alone has no name."""
-        if isinstance(self._plan, MixPlan):
-            return list(zip(self._plan.names, self._source.sources, self._plan.plans, strict=True))
-        return [("", self._source, self._plan)]
 
     def _forecast(self, number: int, source: Source, plan: Plan, turns: Turns, rows: int) -> SourceForecast:
         """Simulate an epoch of one source."""

@@ -13,6 +13,7 @@ from tokstore.loader.batch import Batch
 from tokstore.loader.mixed import MixOptions, adopted
 from tokstore.mixture import Mixture
 from tokstore.stream.arguments import integer, one_of
+from tokstore.stream.forecast import stored_range
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan
@@ -116,8 +117,19 @@ class Resumable(IterableDataset[Any]):
             batches: Number of the global batch, counted from the very first.
 
         Returns:
-            ``"row"``, ``"offset"`` (first place in the row), ``"length"``, ``"position"`` (in the source) and
-            ``"sample_id"``: int64, one item per piece of a sample; of a mixture also ``"source"``, its number.
+            ``"row"``, ``"offset"`` (first place in the row), ``"length"`` (places, with inserted ids), ``"position"``
+            (in the source), ``"sample_id"``, and ``"start"`` and ``"stop"``, between which the tokens of the sample
+            are in the piece: int64, one item per piece of a sample; of a mixture also ``"source"``, its number.
+            Rows are counted as everywhere: row r of a global batch is that of rank r mod R.
+
+        Example:
+            >>> import tempfile, tokstore as ts
+            >>> with ts.create(path := tempfile.mkdtemp() + "/corpus", ts.Schema(tokens=ts.Tokens(256))) as w:
+            ...     w.extend(tokens=[[1, 2, 3], [4, 5], [6]])
+            >>> data = ts.StreamingDataset(ts.open(path), seq_len=4, batch_size=1, shuffle=False)
+            >>> found = data.samples_at(batches=1)
+            >>> [found[name].tolist() for name in ("row", "position", "start", "stop")]
+            [[1, 1], [1, 2], [1, 0], [2, 1]]
         """
         first = self._row_at(rows, batches)
         stop = first + 1 if batches is None else self._rows_after(batches + 1)
@@ -127,7 +139,19 @@ class Resumable(IterableDataset[Any]):
         told = {"row": found.row + first, "offset": found.offset, "length": found.length, "position": found.position}
         if isinstance(self._source, Joined):
             told["source"], told["position"] = self._source.locate(found.position)
+        source = told.get("source", np.zeros(len(found.row), np.int64))
+        told["start"], told["stop"] = np.zeros((2, len(found.row)), np.int64)
+        for number, (_, one, plan) in enumerate(self._apart()):
+            at = np.flatnonzero(source == number)
+            begin, end = stored_range(one, plan, told["position"][at], found.first[at], found.length[at])
+            told["start"][at], told["stop"][at] = begin, end
         return told | {"sample_id": ids}
+
+    def _apart(self) -> list[tuple[str, Any, Plan]]:
+        """Return name, source and plan of every source; one alone has no name."""
+        if isinstance(self._plan, MixPlan):
+            return list(zip(self._plan.names, self._source.sources, self._plan.plans, strict=True))
+        return [("", self._source, self._plan)]
 
     def progress(self) -> dict[str, int]:
         """Return how far this process has got, over all epochs and ranks: a flat dict for a log.

@@ -24,7 +24,7 @@ from tokstore.stream.shuffling import OrderQuality, measure_order, stretches_of
 from tokstore.stream.slab import Segments, join_segments
 from tokstore.stream.source import Source
 
-__all__ = ["SourceForecast", "batch_bytes", "count_windows", "forecast"]
+__all__ = ["SourceForecast", "batch_bytes", "count_windows", "forecast", "stored_range"]
 
 I64 = NDArray[np.int64]
 _ROWS_AT_ONCE = 1 << 14
@@ -163,9 +163,26 @@ def _cut(source: Source, plan: Plan, pieces: Segments) -> tuple[float, float]:
     return (int((part & short).sum()) / fitting if fitting else 0.0), overlong
 
 
+def stored_range(source: Source, plan: Plan, positions: I64, first: I64, length: I64) -> tuple[I64, I64]:
+    """Return where pieces of samples begin and end among the stored values of each, without what is inserted.
+
+    Args:
+        source: Where lengths are.
+        plan: Says what is inserted.
+        positions: The samples.
+        first: Values of the sample before the piece, inserted ones counted.
+        length: Values of the piece, likewise.
+    """
+    samples, which = np.unique(positions, return_inverse=True)
+    lengths, bos = _lengths_at(source, samples)[which], plan.bos is not None
+    return np.maximum(first - bos, 0), np.minimum(first + length - bos, lengths)
+
+
 def _lengths_at(source: Source, positions: I64) -> I64:
     """Return lengths of samples at ascending positions, by runs of near ones."""
     found = np.empty(len(positions), np.int64)
+    if not len(positions):
+        return found
     edges = [0, *(np.flatnonzero(np.diff(positions) > 1 << 12) + 1).tolist(), len(positions)]
     for a, b in pairwise(edges):
         first = int(positions[a])

@@ -190,6 +190,6 @@ def _joined(found: list[Pieces], windows: list[Window]) -> Placed:
     """Return the pieces of several windows as one."""
     if not found:
         none = np.zeros(0, np.int64)
-        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none), none, [])
+        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none, none), none, [])
     pieces = Pieces(*(np.concatenate(field) for field in zip(*found, strict=True)))
     return Placed(pieces, np.repeat(np.arange(len(found)), [len(one.row) for one in found]), windows)

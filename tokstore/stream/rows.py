@@ -232,7 +232,10 @@ class RowReader:
         """Copy decoded values into rows."""
         seq_len = self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        following = np.full(rows, NOTHING, np.int64) if any(one.after is not None for one in wanted) else None
+        following = follower = None
+        if any(one.after is not None for one in wanted):
+            following = np.full(rows, NOTHING, np.int64)
+            follower = np.full(rows, -1), np.zeros(rows, np.int64)
         flats, orders, segments = [], [], []
         for at, placed, has_after, after in wanted:
             pieces = placed.pieces
@@ -250,11 +253,12 @@ class RowReader:
                 placed, order = _sortedjoin_segments(placed, at, count)
             flats.append(self._gather(placed, int(placed.pieces.length.sum())))
             orders.append(order)
-            if after is not None and following is not None:
+            if after is not None and following is not None and follower is not None:
                 first = self._gather(after, len(has_after)).astype(np.int64)
                 first[after.pieces.begins & self._documents] = NOTHING
                 following[at[has_after]] = first
-        return Slab(self._rows(rows, orders, flats, used), used, join_segments(segments), following)
+                follower[0][at[has_after]], follower[1][at[has_after]] = after.pieces.position, after.pieces.first
+        return Slab(self._rows(rows, orders, flats, used), used, join_segments(segments), following, follower=follower)
 
     def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
         """Return the values of pieces, one after another."""
@@ -322,7 +326,7 @@ def _segments(at: I64, placed: Placed) -> Segments:
     first = np.searchsorted(pieces.row, pieces.row)
     offset = ends - pieces.length - (ends - pieces.length)[first]
     nothing = np.full(len(ends), NOTHING, np.int64)
-    return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing)
+    return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing, pieces.first)
 
 
 def _padded(placed: Placed, gaps: I64) -> Placed:

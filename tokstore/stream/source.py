@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.ragged import Ragged
+
 __all__ = ["Source", "SpanTable"]
 
 I64 = NDArray[np.int64]
@@ -60,6 +62,10 @@ class Source(Protocol):
 
     def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns of samples at positions, and their ``"sample_id"``."""
+
+    def read_aligned(self, positions: I64, name: str, start: int, stop: int) -> tuple[Ragged, I64]:
+        """Return what samples at ascending positions have from token `start` to `stop` in a column with one value for
+        every token, and how many tokens each has."""
 
     def read_range(
         self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: NDArray[Any] | None = None

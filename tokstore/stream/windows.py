@@ -68,6 +68,7 @@ class Pieces(NamedTuple):
         position: int64, the sample it is of.
         begins: bool, whether a document begins with it.
         left: int64, values of the item that come after it.
+        first: int64, values of the sample that come before it.
     """
 
     row: I64
@@ -76,6 +77,7 @@ class Pieces(NamedTuple):
     position: I64
     begins: NDArray[np.bool_]
     left: I64
+    first: I64
 
     def at(self, index: I64) -> Pieces:
         """Return some of the pieces, in another order."""
@@ -86,6 +88,7 @@ class Pieces(NamedTuple):
             self.position[index],
             self.begins[index],
             self.left[index],
+            self.first[index],
         )
 
 
@@ -162,12 +165,14 @@ class LineWindow(Window):
         sources: Where each item begins in `values`.
         positions: The sample of each item.
         fresh: Which items begin a document; None for all.
+        firsts: Values of its sample before each item; None where all items begin one.
     """
 
     ends: NDArray[Any]
     sources: NDArray[Any]
     positions: NDArray[Any]
     fresh: NDArray[np.bool_] | None
+    firsts: I64 | None
 
     def pieces(self, starts: I64, stops: I64) -> Pieces:
         """Return what lies on the line between each start and its stop, inside the window; starts ascend."""
@@ -183,8 +188,11 @@ class LineWindow(Window):
         begins = first == begin
         if self.fresh is not None:
             begins &= self.fresh[item]
-        source = self.sources[item] + (first - begin)
-        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last)
+        within = first - begin
+        source = self.sources[item] + within
+        if self.firsts is not None:
+            within = within + self.firsts[item]
+        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last, within)
 
 
 @dataclass(slots=True)
