@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,8 +52,10 @@ class Resumable(IterableDataset[Any]):
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin with this epoch, unless a state was loaded for it.
 
-        Needed only where a plain `DataLoader` with a worker is iterated again and again, because its worker begins as
-        a copy each time; `loader()` does it by itself. A mixture has no epochs: it always goes on.
+        Needed only where a plain `DataLoader` with workers, or torchdata's `StatefulDataLoader`, is iterated again and
+        again, because its workers begin as copies of this stream each time (unless they are persistent), and the
+        stream here does not hear of what they do; `loader()` does it by itself. So it is after Accelerate's
+        ``skip_first_batches`` of a loader with workers. A mixture has no epochs: it always goes on.
         """
         integer("epoch", epoch, 0, 1 << 62)
         if not self._loaded and self._mix is None:
@@ -99,6 +102,10 @@ class Resumable(IterableDataset[Any]):
         if batches is not None:
             rows = self._rows_after(integer("batches", batches, 0, 1 << 62))
         return integer("rows", rows, 0, 1 << 62)
+
+    def _pass(self) -> tuple[int, int | None, int | None]:
+        """Return first row, last row + 1 and batches of the next pass."""
+        raise NotImplementedError
 
     def _rows_after(self, batches: int) -> int:
         """Return the rows that so many batches hand out; passes end with a batch of their own."""
@@ -221,4 +228,19 @@ class Resumable(IterableDataset[Any]):
             if state.get("workers") != workers:
                 raise ValueError(f"the state is of one of {state.get('workers')} workers, and here are {workers}")
             self._skip = integer("batches of the state", state["batches"], 0, 1 << 62)
+            if worker is not None:
+                self._warn_at_the_end(worker.num_workers, worker.id)
         self._loaded = True
+
+    def _warn_at_the_end(self, workers: int, number: int) -> None:
+        """Warn in a worker when nothing is left of the pass whose state it has, as the next one may be made anew."""
+        _, end, batches = self._pass()
+        if end is None or not batches or (batches - 1) % workers != number:
+            return
+        if self._skip >= len(range(number, batches, workers)):
+            warnings.warn(
+                f"this state is behind the last batch of a pass, so that a pass of no batch comes first; the next one "
+                f"is made by new workers, unless they are persistent, and those begin where the stream of the main "
+                f"process is: call set_epoch({end // self._plan.rows}) there before it, or use data.loader()",
+                stacklevel=3,
+            )
