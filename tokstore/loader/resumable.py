@@ -196,11 +196,13 @@ class Resumable(IterableDataset[Any]):
                 the new order.
 
         Raises:
-            ValueError: The state belongs to another order; the message says what differs.
+            TypeError: This is no dict, or its row is no integer.
+            ValueError: The state belongs to another order; the message says what differs. Or it is none of a stream.
             RuntimeError: An iterator of this stream is still running.
         """
         if self._live is not None and (stream := self._live()) is not None and not stream.closed:
             raise RuntimeError("load_state_dict while an iterator is running: close it, or load before iter()")
+        _check_kind(state, accept, isinstance(self._plan, MixPlan))
         mine, plan = self._identity(), self._plan
         for name in accept:
             one_of("a name in accept", name, tuple(mine))
@@ -244,3 +246,17 @@ class Resumable(IterableDataset[Any]):
                 f"process is: call set_epoch({end // self._plan.rows}) there before it, or use data.loader()",
                 stacklevel=3,
             )
+
+
+def _check_kind(state: Mapping[str, Any], accept: Sequence[str], of_mixture: bool) -> None:
+    """Refuse what is no state of a stream of this kind."""
+    if isinstance(accept, str):
+        raise TypeError(f"accept is a sequence of names, such as [{accept!r}]")
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a state is a dict that state_dict or state_at gave, not {type(state).__name__}")
+    if "order_version" not in state or "rows" not in state:
+        names = ", ".join(map(repr, list(state)[:3])) or "nothing"
+        raise ValueError(f"this is no state of a stream, which has 'order_version' and 'rows': it has {names}")
+    if ("sources" in state) != of_mixture:
+        theirs, mine = ("one source", "is of a mixture") if of_mixture else ("sources of a mixture", "has one source")
+        raise ValueError(f"the state has {theirs}, and this stream {mine}")
