@@ -9,6 +9,7 @@ from tokstore.column_types import Mask
 from tokstore.stream.aligned import Aligned, fill_of
 from tokstore.stream.arguments import emitted
 from tokstore.stream.collate import KEYS, Emission
+from tokstore.stream.damage import Report
 from tokstore.stream.mixing import Joined, MixPlan
 from tokstore.stream.plan import Plan
 
@@ -72,13 +73,20 @@ def _check_ragged(what: str, name: str, schema: Any, others: Sequence[str]) -> N
         raise ValueError(f"{what} has {name!r}, a column of {schema[name]!r}, which has no value for every token")
 
 
-def aligned_reader(source: Any, plan: Plan | MixPlan, emission: Emission) -> Aligned | None:
-    """Return what reads columns with a value for every token; None if there are none to read."""
+def aligned_reader(source: Any, plan: Plan | MixPlan, emission: Emission, report: Report | None) -> Aligned | None:
+    """Return what reads columns with a value for every token; None if there are none to read.
+
+    Args:
+        source: Where they are.
+        plan: Its plan.
+        emission: What is wanted.
+        report: As of `Aligned`.
+    """
     if not emission.aligned and emission.loss_mask is None:
         return None
     if isinstance(source, Joined) and isinstance(plan, MixPlan):
         inserted = [(one.bos is not None, one.eos is not None) for one in plan.plans]
-        return Aligned(source.sources, inserted, [one.pooled for one in plan.plans], source.locate)
+        return Aligned(source.sources, inserted, [one.pooled for one in plan.plans], report, source.locate)
     if isinstance(plan, MixPlan):
         raise TypeError("the plan of a mixture belongs to several sources")
-    return Aligned([source], [(plan.bos is not None, plan.eos is not None)], [plan.pooled])
+    return Aligned([source], [(plan.bos is not None, plan.eos is not None)], [plan.pooled], report)

@@ -23,12 +23,14 @@ from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
 from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
+from tokstore.loader.skipping import Skipped
 from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
 from tokstore.stream.aligned import Aligned
 from tokstore.stream.arguments import integer, one_of, special
+from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
@@ -99,6 +101,11 @@ class StreamingDataset(Planned):
         buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
             a source that fits is shuffled whole and a larger one by windows.
         threads: Decoding threads; by default as many as processors, at most 4.
+        on_corrupt: What becomes of blocks of tokens, or of columns beside them, that cannot be read, because a checksum
+            fails or their file is gone: ``"raise"`` an error, or ``"skip"`` them. Their tokens are padding with the
+            label -100 then, everything else stays as and where it is, ``progress()`` counts them, and there is one
+            warning per file. Where the lengths of samples cannot be read either, or a column with one value per
+            sample, it is an error always.
         transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
             the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
             7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in
@@ -145,6 +152,7 @@ class StreamingDataset(Planned):
         lanes: int | None = None,
         buffer: int = 64 << 20,
         threads: int | None = None,
+        on_corrupt: Literal["raise", "skip"] = "raise",
         transform: Transform | None = None,
     ) -> None:
         super().__init__()
@@ -154,6 +162,7 @@ class StreamingDataset(Planned):
             packing = None if seq_len is None else "concat"
         one_of("packing", packing, ("concat", "fit", "whole", None))
         one_of("labels", labels, ("same", "next", None))
+        one_of("on_corrupt", on_corrupt, ("raise", "skip"))
         one_of("documents", documents, ("separate", "joined"))
         one_of("overlong", overlong, ("split", "truncate", "drop", "error", None))
         if seq_len is not None:
@@ -243,6 +252,7 @@ class StreamingDataset(Planned):
         if transform is not None and not callable(transform):
             raise TypeError(f"transform is a function of a batch and a generator, not {transform!r}")
         self._transform = transform
+        self._skipped = Skipped() if on_corrupt == "skip" else None
         self._pools: dict[int, Pool] = {}
         self._columns: Aligned | None = None
         self._next_row = self._progress = 0
@@ -331,6 +341,7 @@ class StreamingDataset(Planned):
         following = emit.labels == "next" and bool({"labels", "loss_mask"} & set(emit.keys))
         options: dict[str, Any] = {
             "dtype": self._dtype, "pad": self._pad, "documents": emit.separate, "following": following,
+            "report": self._report(),
         }  # fmt: skip
         if isinstance(plan, MixPlan):
             return mix_reader(plan, source, self._pools, threads, **options)
@@ -338,10 +349,14 @@ class StreamingDataset(Planned):
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
         return RowReader(source, plan, self._pools.get(0), threads, **options)
 
+    def _report(self) -> Report | None:
+        """Return what is told of blocks that cannot be read, if they are to be skipped."""
+        return None if self._skipped is None else self._skipped.add
+
     def _aligned(self) -> Aligned | None:
         """Return what reads columns with a value for every token, if any are wanted."""
         if self._columns is None:
-            self._columns = aligned_reader(self._source, self._plan, self._emit)
+            self._columns = aligned_reader(self._source, self._plan, self._emit, self._report())
         return self._columns
 
     def loader(
@@ -368,4 +383,4 @@ class StreamingDataset(Planned):
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pools": {}, "_columns": None, "_live": None}
+        return self.__dict__ | {"_pools": {}, "_columns": None, "_live": None, "_skipped": self._skipped and Skipped()}

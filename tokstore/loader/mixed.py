@@ -11,6 +11,7 @@ import numpy as np
 from tokstore.mixture import Mixture
 from tokstore.order import lane_count, part_of_buffer, window_values
 from tokstore.stream.arguments import integer, special
+from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
 from tokstore.stream.plan import make_plan
@@ -83,6 +84,7 @@ def mix_reader(
     *,
     dtype: np.dtype[Any],
     pad: int,
+    report: Report | None = None,
     **wanted: bool,
 ) -> MixReader:
     """Make a reader of a mixture, and the pools at first use.
@@ -94,13 +96,16 @@ def mix_reader(
         threads: Decode.
         dtype: Of ids.
         pad: Padding id.
+        report: As of `RowReader`.
         **wanted: ``documents`` and ``following`` of `RowReader`.
     """
     readers = []
     for number, (one, source) in enumerate(zip(plan.plans, joined.sources, strict=True)):
         if one.pooled and number not in pools:
             pools[number] = Pool(source, one, dtype, pad)
-        readers.append(RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, **wanted))
+        readers.append(
+            RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, report=report, **wanted)
+        )
     return MixReader(plan, readers, joined, dtype, pad)
 
 

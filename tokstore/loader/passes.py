@@ -52,6 +52,10 @@ class Pass(Iterator[Any]):
         if rows.slab is not self._slab:
             self._slab = rows.slab
             self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
+        skipped = data._skipped
+        if skipped is not None:
+            skipped.tokens += rows.slab.count_lost(rows.start, rows.stop)
+            skipped.warn(skipped.news())
         number = rows.start // turns.batch_rows
         tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
         own, after = self._place(rows.batch)
@@ -91,15 +95,17 @@ class Pass(Iterator[Any]):
                 parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
                 self._done += len(numbers)
                 places = [self._place(number) for number in numbers]
+                plain, skipped = data._batch_size is None, data._skipped
+                # Counted where the batches are handed out.
+                lost = None if skipped is None else (slab.count_lost(0, len(slab.used)), skipped.news())
                 if data._transform is None:
-                    yield Chunk(parts, places, data._batch_size is None)
+                    yield Chunk(parts, places, plain, lost)
                     continue
                 batches = []
                 for at, (number, (rows, after)) in enumerate(zip(numbers, places, strict=True)):
                     tensors = {name: as_tensor(one, at) for name, one in parts.items()}
                     batches.append(self._handed_out(tensors, rows, after, number))
-                plain = data._batch_size is None
-                yield Chunk(joined(batches, plain=plain), places, plain)
+                yield Chunk(joined(batches, plain=plain), places, plain, lost)
         finally:
             self.closed = True
 

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.column_types import Mask, Tokens
+from tokstore.losses import TokensLost
 from tokstore.ragged import Ragged, ragged_index
+from tokstore.stream.damage import Report, told
 from tokstore.stream.slab import NOTHING, UNLEARNED, Slab
 
-__all__ = ["Aligned", "Place", "Spread", "fill_of", "spread"]
+__all__ = ["Aligned", "Place", "Spread", "fill_of", "spread", "without"]
 
 I64 = NDArray[np.int64]
 
@@ -32,7 +34,9 @@ class AlignedSource(Protocol):
     def schema(self) -> Mapping[str, Any]:
         """Column types by name."""
 
-    def read_aligned(self, positions: I64, name: str, start: int, stop: int) -> tuple[Ragged, I64]:
+    def read_aligned(
+        self, positions: I64, name: str, start: int, stop: int, *, lost: TokensLost | None = None
+    ) -> tuple[Ragged, I64]:
         """Return what samples at ascending positions have from `start` to `stop`, and how many tokens each has."""
 
 
@@ -52,6 +56,7 @@ class Aligned:
         sources: The source, or those of a mixture.
         inserted: For each of them whether an id is inserted before its samples, and whether one is after them.
         pooled: For each of them whether it is held whole.
+        report: Is told blocks that cannot be read, whose values are as of padding then; without it they are an error.
         locate: Splits a position into the number of the source and the position in it; None for one source.
     """
 
@@ -60,9 +65,11 @@ class Aligned:
         sources: Sequence[AlignedSource],
         inserted: Sequence[tuple[bool, bool]],
         pooled: Sequence[bool],
+        report: Report | None = None,
         locate: Callable[[I64], tuple[I64, I64]] | None = None,
     ) -> None:
         self._sources, self._inserted, self._pooled, self._locate = sources, inserted, pooled, locate
+        self._report = report
         self._held: dict[tuple[int, str], tuple[Ragged, I64] | None] = {}
 
     def read(self, name: str, place: Place, *, fill: Any, learned: bool = False) -> NDArray[Any]:
@@ -102,12 +109,21 @@ class Aligned:
         source, key = self._sources[number], (number, name)
         if self._pooled[number]:
             if key in self._held and self._held[key] is None:
-                self._held[key] = source.read_aligned(np.arange(len(source)), name, 0, 1 << 40)
+                self._held[key] = self._take(source, np.arange(len(source)), name, 0, 1 << 40)
             held = self._held.setdefault(key, None)
             if held is not None:
                 return *held, 0, position
         which, sample = np.unique(position, return_inverse=True)
-        return *source.read_aligned(which, name, low, high), low, sample
+        return *self._take(source, which, name, low, high), low, sample
+
+    def _take(self, source: AlignedSource, positions: I64, name: str, low: int, high: int) -> tuple[Ragged, I64]:
+        """Read part of what samples have, and how many tokens each has; what is lost is as of padding."""
+        lost = None if self._report is None else TokensLost()
+        got, tokens = source.read_aligned(positions, name, low, high, lost=lost)
+        mask = told(lost, self._report)
+        if mask is not None:
+            got.values[mask.reshape(len(got.values), -1).any(1)] = fill_of(source.schema[name])
+        return got, tokens
 
     def _read(self, number: int, name: str, place: Place, fill: Any, learned: bool) -> NDArray[Any]:
         """Return the values of runs of one source."""
@@ -176,6 +192,15 @@ def spread(slab: Slab, aligned: Aligned, columns: Mapping[str, Any], loss_mask: 
     one.after[cut[~learned[at : at + len(cut)]]] = UNLEARNED
     if slab.following is not None:
         slab.following[row[~learned[at + len(cut) :]]] = NOTHING
+    return made
+
+
+def without(laid: Spread | None, lost: NDArray[np.bool_]) -> Spread:
+    """Return columns as padding where ids are lost, and these as not learned."""
+    made = Spread({}, {}, None) if laid is None else laid
+    for name, column in made.columns.items():
+        column[lost] = made.fills[name]
+    made.learned = ~lost if made.learned is None else made.learned & ~lost
     return made
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
 from tokstore.recycling import LEAST_BYTES, recycling
-from tokstore.stream.aligned import Aligned, Spread, spread
+from tokstore.stream.aligned import Aligned, Spread, spread, without
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab
 from tokstore.stream.windows import counting
 
@@ -112,10 +112,12 @@ class _Batch:
         return self._fresh
 
     def padding(self) -> NDArray[np.bool_] | None:
-        """Return which places are padding, [rows, width]; None for no place."""
+        """Return which places are padding, [rows, width], lost ids among them; None for no place."""
+        lost = None if self._slab.lost is None else self._part(self._slab.lost, False)
         if int(self.values.min()) == self.width:
-            return None
-        return counting(self.width) >= self.values[:, None]
+            return lost
+        short = counting(self.width) >= self.values[:, None]
+        return short if lost is None else short | lost
 
     def _part(self, array: NDArray[Any], fill: Any) -> NDArray[Any]:
         """Return the part of an array in the layout of the ids of the slab, [rows, width, …]."""
@@ -309,6 +311,9 @@ def collate(
         aligned: Reads columns with a value for every token.
     """
     laid = None if aligned is None else spread(slab, aligned, emission.aligned, emission.loss_mask)
+    if slab.lost is not None:
+        slab.ids[slab.lost] = pad
+        laid = without(laid, slab.lost)
     rows = len(slab.used)
     even = slab.ids.ndim == 2 or emission.flat
     wide = bool(_PLACES & set(emission.keys) - {"input_ids"})

@@ -27,6 +27,7 @@ from tokstore.order import (
     window_target,
 )
 from tokstore.order.spans import BLOCK
+from tokstore.stream.damage import Damage
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 from tokstore.stream.windows import LineWindow, Samples, Stretch, Window, stretch_between
@@ -46,6 +47,7 @@ class Pool:
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
         self.values = room(plan.values, dtype, plan, pad)
+        self.damage = Damage()
         places = plan.effective().tolist()
         self.stretches = [
             Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
@@ -117,6 +119,7 @@ class PoolLine(OneWindow[LineWindow]):
             order,
             None,
             None,
+            damage=pool.damage,
         )
         self._window.positions = samples.positions[order]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokstore.errors import UnsupportedError
 from tokstore.order import Mixing, spread
-from tokstore.ragged import Ragged
+from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
@@ -309,7 +309,21 @@ class MixReader:
             if int(source.min()) < 0:
                 ids[source < 0] = self._pad
         segments = self._by_row([(number, at, slab.segments) for number, at, slab in parts])
-        return Slab(ids, used, segments, following, source, follower)
+        made = Slab(ids, used, segments, following, source, follower)
+        made.lost = self._lost(parts, made)
+        return made
+
+    def _lost(self, parts: list[tuple[int, I64, Slab]], made: Slab) -> NDArray[np.bool_] | None:
+        """Return which ids of slabs are lost, in the layout of one made of them."""
+        if all(slab.lost is None for *_, slab in parts):
+            return None
+        lost = np.zeros(made.ids.shape, bool)
+        ends = made.ends()
+        for _, at, slab in parts:
+            if slab.lost is not None:
+                index = at if lost.ndim == 2 else ragged_index(ends[at], slab.used)
+                lost[index] = slab.lost
+        return lost
 
     def _by_row(self, parts: list[tuple[int, I64, Segments]]) -> Segments:
         """Return segments of sources as one, by row, with positions among all samples."""

@@ -70,6 +70,7 @@ class RowPoolLine(OneWindow[RowWindow]):
             np.cumsum(pool.sizes) - pool.sizes,
             np.arange(len(pool.sizes)),
         )  # fmt: skip
+        self._window.damage = pool.damage
 
 
 class RowSpanLine:

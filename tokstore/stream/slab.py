@@ -55,6 +55,7 @@ class Slab:
         source: int64 per row, number of the source, -1 in rows that fill up a batch; None for a stream of one source.
         follower: Of each id in `following`, its sample, -1 for none, and the values of the sample before it; two int64
             arrays. None where `following` is.
+        lost: Which ids could not be read, in the layout of `ids`; None for none.
     """
 
     ids: NDArray[Any]
@@ -63,6 +64,7 @@ class Slab:
     following: I64 | None
     source: I64 | None = None
     follower: tuple[I64, I64] | None = None
+    lost: NDArray[np.bool_] | None = None
     _ends: I64 | None = None
 
     def ends(self) -> I64:
@@ -71,6 +73,15 @@ class Slab:
             self._ends = np.zeros(len(self.used) + 1, np.int64)
             np.cumsum(self.used, out=self._ends[1:])
         return self._ends
+
+    def count_lost(self, start: int, stop: int) -> int:
+        """Return how many ids of some rows could not be read."""
+        if self.lost is None:
+            return 0
+        if self.lost.ndim == 1:
+            ends = self.ends()
+            start, stop = int(ends[start]), int(ends[stop])
+        return int(np.count_nonzero(self.lost[start:stop]))
 
 
 def join_segments(parts: list[Segments]) -> Segments:
