@@ -21,8 +21,8 @@ from tokstore.loader.contents import aligned_reader, contents_of
 from tokstore.loader.data_loader import make_loader
 from tokstore.loader.mixed import MixOptions, check_epochs, mix_pass, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
+from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
-from tokstore.loader.resumable import Resumable
 from tokstore.loader.skipping import Skipped
 from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
@@ -44,7 +44,7 @@ __all__ = ["StreamingDataset"]
 _THREADS = 4
 
 
-class StreamingDataset(Resumable):
+class StreamingDataset(Planned):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
     Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
@@ -55,9 +55,9 @@ class StreamingDataset(Resumable):
     after the last row that was handed out.
 
     Args:
-        source: A store, a view, or a `Mixture`, which needs ``epochs=None`` if it has no end. Where there is no column of
-            `Tokens`, each row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under its
-            name.
+        source: A store, a view, or a `Mixture`, which needs ``epochs=None`` if it has no end. Where there is no column
+            of `Tokens`, each row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under
+            its name.
         seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
             batch as wide as its longest row.
         packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
