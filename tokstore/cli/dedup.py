@@ -8,6 +8,7 @@ import click
 
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["dedup"]
 
@@ -22,7 +23,7 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 
 
 @click.command(short_help="Find duplicates; keep them as columns.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option(
     "--method",
     type=click.Choice(("exact", "near")),
@@ -43,7 +44,7 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @click.option("--confirm", is_flag=True, help="near: compare the n-grams themselves; else similarity is estimated.")
 @click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs read new samples alone.")
 @click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
-@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; beside the store by default.")
+@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; by default beside the store.")
 @json_option
 def dedup(
     store: str,

@@ -6,6 +6,7 @@ column if that is asked for: then a later run reads the new samples alone, and j
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from tokstore.dedup.search import MEMORY, Score, estimated, search
 from tokstore.dedup.workspace import workspace
 from tokstore.duplicates import named_columns
 from tokstore.editing import counted
+from tokstore.storage import LocalStorage
 from tokstore.store import Store
 from tokstore.view import View
 from tokstore.wire import checksum
@@ -146,7 +148,7 @@ def mark(
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
             exact ones.
         memory: Bytes that the search takes at most.
-        folder: Where the run keeps what it has finished; beside the store by default.
+        folder: Where the run keeps what it has finished; beside the store by default, which an object store has not.
         progress: Called with a `Progress`.
 
     Returns:
@@ -180,8 +182,7 @@ def mark(
     groups = rows.groups(within)
     with ExitStack() as stack:
         plan = how.plan | scope | {"store": store._version.root.store_id.hex()}
-        path = folder or Path(f"{store.path.rstrip('/')}.dedup-{chosen}")
-        work, _ = stack.enter_context(workspace(path, plan))
+        work, _ = stack.enter_context(workspace(folder or _beside(store, chosen), plan))
         held, fresh = _read_all(rows, how, groups, earlier, Held(work), counted(progress, len(rows), "read samples"))
         forest, ids = Forest(len(rows)), rows.sample_ids()
         known = earlier.links(rows, ids, fresh)
@@ -266,6 +267,14 @@ def _read_all(
                 keys ^= groups[a:b]
             held.add(name, made, keys)
     return held, ~stored
+
+
+def _beside(store: Store, name: str) -> Path:
+    """Return the folder beside a store where a run works."""
+    storage = store._version.storage
+    if not isinstance(storage, LocalStorage):
+        raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
+    return Path(f"{os.path.abspath(storage.root)}.dedup-{name}")
 
 
 def _banded(progress: Callable[[Progress], None] | None, bands: int) -> Callable[[int], None] | None:
