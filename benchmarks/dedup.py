@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def pair_rows(
 ) -> list[list[str]]:
     """Return the recall of every method by true similarity of the planted pairs."""
     rows = []
-    for low, high in zip(_STEPS[:-1], _STEPS[1:], strict=True):
+    for low, high in pairwise(_STEPS):
         inside = (true >= low) & (true < high)
         shares = [f"{(r[a] == r[b])[inside].mean():.3f}" if inside.any() else "" for r in reps.values()]
         rows.append([f"{low:.2f} to {min(high, 1):.2f}", f"{int(inside.sum()):,}", *shares])

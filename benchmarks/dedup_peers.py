@@ -1,4 +1,4 @@
-"""The peers of `benchmarks.dedup`: MinHash of datatrove and rensa over texts, signatures to clusters, in one process."""
+"""The peers of `benchmarks.dedup`: MinHash of datatrove and rensa over texts, signatures to clusters."""
 
 from __future__ import annotations
 

@@ -26,9 +26,12 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @click.argument("store", type=STORE)
 @click.option(
     "--method",
-    type=click.Choice(("exact", "near", "semantic")),
-    required=True,
-    help="exact: equal in every token. near: similar sets of n-grams, by MinHash. semantic: close vectors.",
+    type=click.Choice(("exact", "near", "semantic", "spans")),
+    help="exact: equal in every token. near: similar sets of n-grams, by MinHash. semantic: close vectors. "
+    "spans: runs of tokens that came before.",
+)
+@click.option(
+    "--against", metavar="OTHER", type=STORE, help="Look for spans that another store has, such as a test set."
 )
 @click.option("--name", help="Name of the columns, dup_NAME_of and so on; the method by default.")
 @click.option("--column", help="What is compared; the token column by default, or that of vectors.")
@@ -37,7 +40,7 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
     "--within", metavar="COLUMN", multiple=True, help="Duplicates are equal in this column too; may be repeated."
 )
 @click.option("--threshold", type=float, help="Least similarity: Jaccard, 0.8 by default, or cosine, 0.9 by default.")
-@click.option("--ngram", type=int, default=5, show_default=True, help="near: tokens of an n-gram.")
+@click.option("--ngram", type=int, help="Tokens of an n-gram: 5 by default, spans: 50, with --against 13.")
 @click.option("--bands", type=int, default=14, show_default=True, help="near: bands of a signature.")
 @click.option("--width", type=int, default=8, show_default=True, help="near: values of a band.")
 @click.option("--seed", type=int, default=0, show_default=True, help="near, semantic: what is random follows from it.")
@@ -49,13 +52,14 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @json_option
 def dedup(
     store: str,
-    method: str,
+    method: str | None,
+    against: str | None,
     name: str | None,
     column: str | None,
     where: str | None,
     within: tuple[str, ...],
     threshold: float | None,
-    ngram: int,
+    ngram: int | None,
     bands: int,
     width: int,
     seed: int,
@@ -78,6 +82,7 @@ def dedup(
       tokstore dedup corpus --method exact
       tokstore dedup corpus --method near --confirm --keep-signatures
       tokstore dedup corpus --method near --name by_source --within source
+      tokstore dedup corpus --against test --ngram 13
       tokstore dedup corpus --method semantic --column embedding --threshold 0.92
     """
     from pathlib import Path
@@ -86,7 +91,34 @@ def dedup(
     from tokstore.describe_text import count_text
     from tokstore.opening import open_store
 
+    if (method is None) == (against is None):
+        raise click.UsageError("Give one of --method and --against.")
     opened = open_store(store)
+    if method is None or method == "spans":
+        from tokstore.dedup import mark_spans
+
+        other = None if against is None else open_store(against)
+        work = None if temp is None else Path(temp)
+        with progress_bars() as progress:
+            note = mark_spans(
+                opened,
+                against=other,
+                ngram=ngram,
+                name=name,
+                where=where,
+                memory=memory,
+                folder=work,
+                progress=progress,
+            )
+        if as_json:
+            print_json({"path": store, "version": opened.version} | note)
+            return
+        samples, tokens = count_text(note["samples"]), count_text(note["tokens_in_spans"])
+        click.echo(
+            f"{store}: version {opened.version}: {count_text(note['touched'])} of {samples} samples have spans of "
+            f"{note['ngram']} tokens that came before, {tokens} tokens in all"
+        )
+        return
     with progress_bars() as progress:
         found = mark(
             opened,
@@ -96,7 +128,7 @@ def dedup(
             where=where,
             within=within,
             threshold=threshold,
-            ngram=ngram,
+            ngram=5 if ngram is None else ngram,
             bands=bands,
             width=width,
             seed=seed,

@@ -12,5 +12,6 @@ from tokstore.dedup.forest import Clusters
 from tokstore.dedup.marking import mark
 from tokstore.dedup.minhash import MinHash
 from tokstore.dedup.result import Marked
+from tokstore.dedup.span_columns import mark_spans
 
-__all__ = ["Clusters", "Marked", "MinHash", "exact", "mark", "near", "semantic"]
+__all__ = ["Clusters", "Marked", "MinHash", "exact", "mark", "mark_spans", "near", "semantic"]
