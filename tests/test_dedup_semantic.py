@@ -66,7 +66,10 @@ def test_one_group_is_exact() -> None:
 def test_vectors_without_a_direction() -> None:
     """Zero vectors and such as are not finite are duplicates of nothing; equal ones are of the first."""
     vectors = [[0, 0], [0, 0], [np.nan, 1], [1, 1], [np.inf, 0], [2, 2], [1, 1]]
-    assert semantic(vectors).of.tolist() == [-1, -1, -1, -1, -1, 3, 3]
+    found = semantic(vectors)
+    assert found.of.tolist() == [-1, -1, -1, -1, -1, 3, 3]
+    assert found.link is not None
+    assert found.link.tolist() == [-1, -1, -1, -1, -1, 3, 3]
     assert semantic(np.zeros((0, 3))).of.tolist() == []
     assert semantic(np.ones((1, 3))).of.tolist() == [-1]
     for options in ({"threshold": 0.0}, {"threshold": 1.1}, {"groups": 0}):
