@@ -15,6 +15,12 @@ from tokstore.dedup import mark
 from tokstore.dedup.report import report_html
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 class Balanced(HTMLParser):
     """Check that every element is closed, and collect the text."""
 

@@ -13,6 +13,12 @@ from tokstore.dedup import kmeans, mark, marking, semantic
 from tokstore.dedup.cosine import best_earlier
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def planted(count: int = 600, dim: int = 24) -> Any:
     """Return vectors of all lengths; two thirds of them are near an earlier one, in steps of similarity."""
     rng = np.random.default_rng(0)

@@ -18,6 +18,12 @@ from tokstore.dedup.overlap import GramIndex, mask_of_grams
 N = 4
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def write(path: Path, rows: list[Any], **columns: Any) -> ts.Store:
     """Write a store of token rows in two shards; ``None`` is a missing row."""
     with ts.create(path, ts.Schema(id=ts.Label(), tokens=ts.Tokens(50, optional=True))) as writer:

@@ -20,6 +20,12 @@ from tokstore.dedup.sample_rows import SampleRows
 COUNT = 40
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def documents(seed: int = 0, count: int = COUNT) -> list[Any]:
     """Return documents, copies of the second ten with one token in a hundred edited, and copies of the first ten."""
     rng = np.random.default_rng(seed)
