@@ -76,6 +76,7 @@ LAYERS = [
     "selection",
     "weights",
     "draws",
+    "duplicates",
     "where",
     "saved_view",
     "view_values",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore import duplicates
 from tokstore.attachments import Attachments
 from tokstore.block import ColumnRows
 from tokstore.errors import CorruptError
@@ -20,7 +21,7 @@ from tokstore.view_text import recipe_text, view_html, view_text
 from tokstore.view_tokens import TokenReader
 from tokstore.view_values import field_texts, field_values
 from tokstore.weights import ONE
-from tokstore.where import Field
+from tokstore.where import Field, bind_field
 from tokstore.wire import checksum
 
 __all__ = ["State", "ViewState", "Weights"]
@@ -85,6 +86,19 @@ class ViewState(TokenReader):
         found: tuple[Any, Bools] = read(self._version, self._chosen, self._order, field)
         return found
 
+    def _cluster_keys(self, name: str, threshold: float | None) -> Ints:
+        """Return for every sample what it has in common with its duplicates; see `View.dedup`."""
+        root, names = self._version.root, duplicates.named_columns(name)
+        duplicates.check_columns(root.schema, name, self.metadata, root.store_id.hex(), threshold)
+        if threshold is None:
+            of, stays = self._read(bind_field(root.schema, names.of))
+            return np.where(stays, self._sample_ids(), of)
+        whole = ViewState(self._version)  # links may go through samples that the view does not have
+        link, none = whole._read(bind_field(root.schema, names.link))
+        similarity, unknown = whole._read(bind_field(root.schema, names.similarity))
+        counts = ~(none | unknown) & (similarity >= np.float32(threshold))
+        return duplicates.cluster_keys(whole._sample_ids(), link, counts)[self._at(np.arange(len(self)))]
+
     def _row_batches(self) -> Iterator[dict[str, ColumnRows]]:
         """Yield rows of all columns; larger batches where samples are scattered, so that fewer blocks come twice."""
         columns = self._columns(None)
@@ -98,7 +112,7 @@ class ViewState(TokenReader):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was given as ``metadata`` when the store was made."""
+        """What was given as ``metadata`` when the store was made, and what `tokstore dedup` says of its columns."""
         text = self._version.root.metadata
         try:
             return {} if text is None else dict(json.loads(text))

@@ -20,6 +20,7 @@ from tokstore.cli.add_column import add_column
 from tokstore.cli.cat import cat
 from tokstore.cli.commit import commit
 from tokstore.cli.compact import compact
+from tokstore.cli.dedup import dedup
 from tokstore.cli.delete import delete
 from tokstore.cli.demo import demo
 from tokstore.cli.info import info
@@ -49,7 +50,9 @@ def cli() -> None:
     """
 
 
-for _verb in (pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, compact, prune, demo):
+for _verb in (
+    pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, dedup, compact, prune, demo,
+):  # fmt: skip
     cli.add_command(_verb)
 
 
