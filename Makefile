@@ -18,7 +18,7 @@ TYPED := tokstore tools spec $(wildcard benchmarks examples)
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-c readers-js format lint types pytest verify vectors bench fuzz clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make clean    remove build/ and caches"
@@ -82,6 +83,11 @@ peers: $(TRAINERS)/.wheel
 
 readers: $(READERS)
 
+readers-packages:
+	$(MAKE) -C spec/readers/c packages PYTHON=$(PYTHON)
+	@node --version >/dev/null && npm --version >/dev/null
+
+# Of a C compiler, libzstd and their Debian packages it says what is missing.
 readers-c:
 	$(MAKE) -C spec/readers/c check PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
 
@@ -102,6 +108,9 @@ bench: $(VENV)/.wheel
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+fuzz-c:
+	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
 
 format: $(VENV)/.depends
 	$(BIN)/ruff format .

@@ -82,11 +82,3 @@ void digest_of(bytes b, uint8_t out[32]) {
     blake2b_add(&s, b.p, b.n);
     blake2b_end(&s, out);
 }
-
-bool check_digest(bytes b, const uint8_t stored[32], const char *what, const char *rule, fail *e) {
-    uint8_t found[32];
-    digest_of(b, found);
-    if (memcmp(found, stored, 32))
-        return fail_with(e, TOKREAD_CHECKSUM, rule, "%s digest differs from the one of its parent", what);
-    return true;
-}

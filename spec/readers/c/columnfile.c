@@ -1,4 +1,4 @@
-/* One column of one data file: rows section, table, blocks, values (format.md 4.3 to 4.5, 10). */
+/* One column of one data file: rows section, table, object (format.md 4.3 to 4.5). */
 #include "internal.h"
 
 static bool refuse(arena *m, colfile *c, const char *what, uint32_t number, fail *e) {
@@ -9,7 +9,7 @@ static bool refuse(arena *m, colfile *c, const char *what, uint32_t number, fail
     return true;
 }
 
-static uint32_t groups_of(const colfile *c) {
+uint32_t groups_of(const colfile *c) {
     return c->col->known ? c->col->groups : 1;
 }
 
@@ -218,9 +218,10 @@ bool colfile_extra(tokread *t, datafile *f, colfile *c, fail *e) {
     static const uint16_t wanted[] = {0, O_RANK_TABLE, 0, O_DICTIONARY, O_CODE_MODEL, O_VECTOR_MODEL, 0};
     arena *m = &t->memory;
     bool category = c->col->pub.type == T_CATEGORY;
-    uint16_t kind = category ? O_CATEGORIES : wanted[c->en.codec];
+    uint16_t kind;
     object *o;
-    if (c->has_extra || c->refused) return true;
+    if (c->has_extra || c->refused) return true; /* else the codec is one that fits */
+    kind = category ? O_CATEGORIES : wanted[c->en.codec];
     if (!(c->en.flags & F_OBJECT)) {
         REQUIRE(!category || !c->en.blocks, "codecs.md 3.3", "a column of categories has no list of them");
         REQUIRE(c->en.codec != C_VECTORS || !c->en.blocks, "codecs.md 6.2", "a column of vectors has no model");
@@ -246,241 +247,5 @@ bool colfile_extra(tokread *t, datafile *f, colfile *c, fail *e) {
         TRY(c->x.ranks && ranktable_parse(m, o, c->col->limit, c->x.ranks, e));
     }
     c->has_extra = true;
-    return true;
-}
-
-uint32_t nan_count(const uint8_t *p, uint64_t n, uint8_t dtype) {
-    uint32_t count = 0;
-    size_t width = DTYPE_BYTES[dtype];
-    for (uint64_t i = 0; i < n; i++) {
-        double x = number_of(p + width * i, dtype);
-        count += x != x;
-    }
-    return count;
-}
-
-/* Read and decode the blocks of a run, and put their values in the order of rows. */
-bool colfile_run(datafile *f, const colfile *c, uint64_t run, runcache *cache, fail *e) {
-    const column *col = c->col;
-    uint32_t groups = groups_of(c);
-    uint64_t values = c->run_starts[run + 1] - c->run_starts[run], rows = values / col->pub.width;
-    size_t w = c->value_bytes, row_bytes = w * col->pub.width;
-    buffer part = {NULL, 0};
-    bool done = true;
-    if (cache->of == c && cache->run == run) return true;
-    cache->of = NULL;
-    TRY(buffer_reserve(&cache->out, values * w, e));
-    for (uint32_t g = 0; done && g < groups; g++) {
-        uint64_t number = run * groups + g;
-        const block *b = &c->blocks[number];
-        uint32_t first = g ? col->ends[g - 1] : 0;
-        size_t mine = w * (col->ends[g] - first);
-        bytes raw;
-        uint8_t *out = cache->out.p;
-        uint32_t nan = 0;
-        done = source_read_into(&f->src, b->offset, b->stored, &cache->raw, &raw, e) &&
-               check_sum(raw, seed_of(f->nonce, c->en.column_id, (uint32_t)number), b->checksum, "block",
-                         "format.md 4.5", e);
-        if (done && groups > 1) {
-            done = buffer_reserve(&part, (uint64_t)b->values * w, e);
-            out = part.p;
-        }
-        done = done && block_decode(col, c->en.codec, g, b->form, b->values, raw, &c->x, &cache->coded, &cache->scratch,
-                                    out, e);
-        if (!done) break;
-        if (is_float(col->pub.dtype) && c->en.codec != C_VECTORS) nan = nan_count(out, b->values, col->pub.dtype);
-        if (nan != b->nan) done = fail_with(e, TOKREAD_CORRUPT, "format.md 4.5", "a block has %u NaN", nan);
-        else if (nan && col->pub.type == T_SCORE && !col->pub.is_optional)
-            done = fail_with(e, TOKREAD_CORRUPT, "registry.md 1", "column %s is not optional and has NaN", col->pub.name);
-        if (done && groups > 1)
-            for (uint64_t i = 0; i < rows; i++) memcpy(cache->out.p + i * row_bytes + w * first, out + i * mine, mine);
-    }
-    buffer_free(&part);
-    TRY(done);
-    cache->of = c;
-    cache->run = run;
-    cache->values = values;
-    return true;
-}
-
-/* Give the values of a row, out of as many runs as hold them. */
-bool colfile_row(datafile *f, const colfile *c, uint64_t row, runcache *cache, const uint8_t **p, uint64_t *count,
-                 fail *e) {
-    uint64_t start = row_start(c, row), end = row_start(c, row + 1), at = start, run;
-    size_t w = c->value_bytes;
-    static const uint8_t nothing;
-    *count = end - start;
-    *p = &nothing;
-    if (start == end) return true;
-    run = run_of_value(c, start);
-    if (end <= c->run_starts[run + 1]) {
-        TRY(colfile_run(f, c, run, cache, e));
-        *p = cache->out.p + w * (start - c->run_starts[run]);
-        return true;
-    }
-    TRY(buffer_reserve(&cache->row, (end - start) * w, e));
-    for (; at < end; run++) {
-        uint64_t until = end < c->run_starts[run + 1] ? end : c->run_starts[run + 1];
-        TRY(colfile_run(f, c, run, cache, e));
-        memcpy(cache->row.p + w * (at - start), cache->out.p + w * (at - c->run_starts[run]), (size_t)(until - at) * w);
-        at = until;
-    }
-    *p = cache->row.p;
-    return true;
-}
-
-/* Check missing rows and ranges of a decoded run, where these are over values. */
-static bool check_run(colfile *c, uint64_t run, const runcache *cache, uint64_t *row, fail *e) {
-    const column *col = c->col;
-    size_t w = c->value_bytes;
-    uint64_t rows = cache->values / col->pub.width;
-    range found, stored;
-    memset(&found, 0, sizeof found);
-    if (!col->pub.is_ragged)
-        for (uint64_t i = 0; i < rows; i++) {
-            const uint8_t *p = cache->out.p + i * w * col->pub.width;
-            if (!row_present(c, *row + i)) {
-                REQUIRE(c->en.codec == C_VECTORS || all_zero(p, w * col->pub.width), "format.md 4.4",
-                        "the value of a missing row is not zero");
-            } else if (c->en.flags & F_RANGES) {
-                for (uint32_t k = 0; k < col->pub.width; k++) range_add_value(&found, p + w * k, col->pub.dtype);
-            }
-        }
-    else if (c->en.flags & F_RANGES)
-        for (uint64_t i = 0; i < cache->values; i++) range_add_value(&found, cache->out.p + w * i, col->pub.dtype);
-    *row += rows;
-    if (!(c->en.flags & F_RANGES)) return true;
-    (void)run;
-    ranges_next(&c->ranges, col, &stored);
-    return range_check(&stored, &found, col, "a block", e);
-}
-
-/* Check samples of text, and the ranges over them. */
-static bool check_texts(datafile *f, colfile *c, runcache *cache, fail *e) {
-    range found, stored;
-    uint64_t run = 0;
-    memset(&found, 0, sizeof found);
-    for (uint64_t i = 0; i < c->en.rows; i++) {
-        const uint8_t *p;
-        uint64_t n;
-        while (run + 1 < c->runs && row_start(c, i) >= c->run_starts[run + 1]) {
-            if (c->en.flags & F_RANGES) {
-                ranges_next(&c->ranges, c->col, &stored);
-                TRY(range_check(&stored, &found, c->col, "a block", e));
-            }
-            memset(&found, 0, sizeof found);
-            run++;
-        }
-        if (!row_present(c, i)) continue;
-        TRY(colfile_row(f, c, i, cache, &p, &n, e));
-        REQUIRE(is_utf8(p, (size_t)n), "codecs.md 4", "a sample of text is not UTF-8");
-        range_add_text(&found, p, (size_t)n);
-    }
-    if (!(c->en.flags & F_RANGES)) return true;
-    for (; run < c->runs; run++) {
-        ranges_next(&c->ranges, c->col, &stored);
-        TRY(range_check(&stored, &found, c->col, "a block", e));
-        memset(&found, 0, sizeof found);
-    }
-    return true;
-}
-
-static void put_u64(uint8_t out[8], uint64_t value) {
-    for (int k = 0; k < 8; k++) out[k] = (uint8_t)(value >> (8 * k));
-}
-
-
-static bool soft_label_check(const column *col, const uint8_t *p, fail *e) {
-    size_t w = DTYPE_BYTES[col->pub.dtype];
-    for (uint32_t i = 0; i < col->top; i++) {
-        uint64_t mine = uint_at(p + w * i, w);
-        REQUIRE(mine < col->classes, "registry.md 1", "class %llu is not below classes", (unsigned long long)mine);
-        for (uint32_t k = 0; k < i && col->top <= 64; k++)
-            REQUIRE(uint_at(p + w * k, w) != mine, "registry.md 1", "a class is there twice in one soft label");
-    }
-    for (uint32_t i = col->top; i < col->pub.width; i++)
-        REQUIRE(uint_at(p + w * i, w) < col->probability_end, "registry.md 1", "a probability is too large");
-    if (col->top > 64) { /* many classes: a sorted copy finds equal ones */
-        arena scratch = {NULL};
-        int64_t *all = arena_take(&scratch, col->top, sizeof *all, e);
-        bool differ = false, done = all != NULL;
-        for (uint32_t i = 0; all && i < col->top; i++) all[i] = (int64_t)uint_at(p + w * i, w);
-        done = done && all_different(&scratch, all, col->top, &differ, e);
-        arena_free(&scratch);
-        TRY(done);
-        REQUIRE(differ, "registry.md 1", "a class is there twice in one soft label");
-    }
-    return true;
-}
-
-bool sample_check(const column *col, const uint8_t *p, uint64_t n, fail *e) {
-    if (col->pub.type == T_TEXT) REQUIRE(is_utf8(p, (size_t)n), "codecs.md 4", "a sample of text is not UTF-8");
-    return col->pub.type != T_SOFT_LABEL || soft_label_check(col, p, e);
-}
-
-bool colfile_verify(datafile *f, colfile *c, runcache *cache, fail *e) {
-    blake2b digest;
-    uint8_t found[32], length[8];
-    uint64_t row = 0;
-    bool text = c->col->pub.type == T_TEXT;
-    rangeset ranges = c->ranges;
-    blake2b_begin(&digest);
-    for (uint64_t run = 0; run < c->runs; run++) {
-        TRY(colfile_run(f, c, run, cache, e));
-        blake2b_add(&digest, cache->out.p, (size_t)cache->values * c->value_bytes);
-        if (!text) TRY(check_run(c, run, cache, &row, e));
-    }
-    if (text) TRY(check_texts(f, c, cache, e));
-    c->ranges = ranges;
-    for (uint64_t i = 0; i < c->en.rows && c->col->pub.type == T_SOFT_LABEL; i++) {
-        const uint8_t *p;
-        uint64_t n;
-        if (!row_present(c, i)) continue;
-        TRY(colfile_row(f, c, i, cache, &p, &n, e));
-        TRY(sample_check(c->col, p, n, e));
-    }
-    if (c->en.flags & F_RAGGED)
-        for (uint64_t i = 0; i < c->en.rows; i++) {
-            put_u64(length, c->starts[i + 1] - c->starts[i]);
-            blake2b_add(&digest, length, 8);
-        }
-    if (c->en.flags & F_OPTIONAL) blake2b_add(&digest, c->present, (size_t)(c->en.rows + 7) / 8);
-    blake2b_end(&digest, found);
-    if (memcmp(found, c->en.values_digest, 32))
-        return fail_with(e, TOKREAD_CHECKSUM, "format.md 10", "the values digest of %s differs", c->col->pub.name);
-    return true;
-}
-
-bool spans_of(arena *m, const colfile *c, span **out, uint64_t *count, fail *e) {
-    uint64_t unit = c->col->pub.is_ragged ? 1 : c->col->pub.width, size = (uint64_t)1 << 18, row = 0, first = 0, k = 0;
-    *count = 0;
-    *out = arena_take(m, c->runs + 1, sizeof **out, e);
-    if (!*out) return false;
-    if (!c->runs) {
-        (*out)[0].samples = c->en.rows;
-        *count = c->en.rows > 0;
-        return true;
-    }
-    for (uint64_t run = 0; run < c->runs; run++) {
-        uint64_t values = (c->run_starts[run + 1] - c->run_starts[run]) / unit;
-        if (size >= (uint64_t)1 << 18) {
-            k = (*count)++;
-            size = 0;
-        }
-        (*out)[k].blocks++;
-        (*out)[k].values += values;
-        size += values;
-    }
-    for (uint64_t i = 0, run = 0; i < *count; i++) {
-        span *s = &(*out)[i];
-        uint64_t last_run = run + s->blocks, begin = row;
-        bool last = i + 1 == *count;
-        while (row < c->en.rows && (last || row_start(c, row) < c->run_starts[last_run])) row++;
-        s->samples = row - begin;
-        s->lead = s->samples ? row_start(c, begin) / unit - first : s->values;
-        if (s->lead > s->values) s->lead = s->values;
-        first += s->values;
-        run = last_run;
-    }
     return true;
 }

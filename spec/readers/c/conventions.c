@@ -100,14 +100,6 @@ uint64_t seed_of(uint64_t nonce, uint32_t column_id, uint32_t number) {
     return nonce + ((uint64_t)column_id << 32) + number;
 }
 
-bool check_sum(bytes b, uint64_t seed, uint64_t stored, const char *what, const char *rule, fail *e) {
-    uint64_t found = xxh64(b.p, b.n, seed);
-    if (found != stored)
-        return fail_with(e, TOKREAD_CHECKSUM, rule, "%s checksum: expected 0x%016llx, found 0x%016llx", what,
-                         (unsigned long long)stored, (unsigned long long)found);
-    return true;
-}
-
 bool check_version(uint16_t major, const char *rule, fail *e) {
     if (major > 1)
         return fail_with(e, TOKREAD_UNSUPPORTED, "format.md 12.1",
@@ -129,6 +121,7 @@ bool packed_open(packed *a, bytes *rest, uint64_t n, fail *e) {
     static const char rule[] = "format.md 2.3";
     memset(a, 0, sizeof *a);
     a->n = n;
+    a->planes = rest->p;
     if (n == 0) return true;
     REQUIRE(rest->n >= 10, rule, "a packed array does not fit");
     a->form = rest->p[0];

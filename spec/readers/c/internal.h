@@ -67,7 +67,6 @@ bool all_zero(const uint8_t *p, size_t n);
 bool is_utf8(const uint8_t *p, size_t n);
 uint64_t xxh64(const uint8_t *p, size_t n, uint64_t seed);
 uint64_t seed_of(uint64_t nonce, uint32_t column_id, uint32_t block);
-bool check_sum(bytes b, uint64_t seed, uint64_t stored, const char *what, const char *rule, fail *e);
 bool check_version(uint16_t major, const char *rule, fail *e);
 bool check_required(uint32_t mask, const char *what, fail *e);
 bool add_u64(uint64_t *sum, uint64_t n); /* false where it overflows */
@@ -100,6 +99,11 @@ void blake2b_begin(blake2b *s);
 void blake2b_add(blake2b *s, const uint8_t *p, size_t n);
 void blake2b_end(blake2b *s, uint8_t out[32]);
 void digest_of(bytes b, uint8_t out[32]);
+
+/* ---- checks.c: checksums and digests against those of a parent ---- */
+
+bool check_sum(bytes b, uint64_t seed, uint64_t stored, const char *what, const char *rule, fail *e);
+bool check_equal(const uint8_t *found, const uint8_t *stored, size_t n, const char *what, const char *rule, fail *e);
 bool check_digest(bytes b, const uint8_t stored[32], const char *what, const char *rule, fail *e);
 
 /* ---- metadata.c: narrow msgpack, walked in place (2.4) ---- */
@@ -140,7 +144,7 @@ typedef struct {
 
 bool json_parse(arena *m, bytes b, jsonfile *out, fail *e);
 
-/* ---- source.c: files ---- */
+/* ---- source.c, system.c: files ---- */
 
 typedef struct {
     const char *path;    /* NULL: bytes in memory alone */
@@ -155,6 +159,7 @@ bool source_read_into(const source *s, uint64_t offset, uint64_t n, buffer *b, b
 bool file_load(arena *m, const char *folder, const char *name, uint64_t most, const char *rule, bytes *out, fail *e);
 char *join_path(arena *m, const char *folder, const char *name, fail *e);
 bool is_folder(const char *path);
+bool system_read(const char *path, uint64_t offset, uint64_t n, uint8_t *out, fail *e);
 /* Names in a folder that `keep` accepts, ascending as bytes; none where the folder is not there. */
 bool folder_names(arena *m, const char *path, bool (*keep)(const char *), char ***names, size_t *count, fail *e);
 void hex_of(const uint8_t *p, size_t n, char *out);
@@ -314,7 +319,7 @@ bool packing_check(uint8_t form, fail *e);
 bool block_decode(const column *c, uint16_t codec, uint32_t group, uint8_t form, uint32_t n, bytes stored,
                   const extra *x, buffer *coded, buffer *scratch, uint8_t *out, fail *e);
 
-/* ---- datafile.c, columnfile.c (4) ---- */
+/* ---- datafile.c, columnfile.c, blocks.c, columncheck.c, spans.c (4, 7.3, 10) ---- */
 
 enum { F_RAGGED = 1, F_OPTIONAL = 2, F_OBJECT = 4, F_RANGES = 8, F_TABLE_ZSTD = 16, F_ROWS_ZSTD = 32, F_GROUPS = 64 };
 
@@ -403,6 +408,7 @@ bool colfile_extra(struct tokread *t, datafile *f, colfile *c, fail *e);
 bool colfile_run(datafile *f, const colfile *c, uint64_t run, runcache *cache, fail *e);
 bool colfile_row(datafile *f, const colfile *c, uint64_t row, runcache *cache, const uint8_t **p, uint64_t *count,
                  fail *e);
+uint32_t groups_of(const colfile *c);
 uint64_t row_start(const colfile *c, uint64_t row);
 bool row_present(const colfile *c, uint64_t row);
 uint64_t run_of_value(const colfile *c, uint64_t value);
@@ -460,7 +466,7 @@ bool page_parse(arena *m, page *p, const column *schema, size_t count, int64_t s
 bool plan_parse(arena *m, page *p, int64_t spans_said, fail *e);
 bool deletions_parse(arena *m, page *p, uint64_t spans, fail *e);
 
-/* ---- store.c, verify.c, parts.c, views.c ---- */
+/* ---- store.c, samples.c, pagecheck.c, plan.c, verify.c, parts.c, views.c ---- */
 
 typedef struct {
     page *page;
@@ -535,7 +541,9 @@ bool locate(const tokread *t, uint64_t position, const shard **s, uint64_t *row)
 uint64_t id_of(const shard *s, uint64_t row);
 bool read_shard_row(tokread *t, size_t column, page *p, uint64_t s, uint64_t row, tokread_row *out, fail *e);
 bool verify_all(tokread *t, fail *e);
+bool record_verify(const tokread *t, const page *p, fail *e);
 bool page_verify(tokread *t, page *p, fail *e);
+bool plan_verify(tokread *t, page *p, fail *e);
 bool verify_column_totals(tokread *t, mval table, bool ranged, fail *e);
 bool ids_differ(tokread *t, fail *e);
 bool parts_read(tokread *t, fail *e);

@@ -200,7 +200,7 @@ bool json_parse(arena *m, bytes b, jsonfile *out, fail *e) {
         lines[lines_at++] = '\n';
     }
     snprintf(expected, sizeof expected, "%016llx", (unsigned long long)xxh64(lines, lines_at, 0));
-    if (!has_sum || !equal(given, expected))
-        return fail_with(e, TOKREAD_CHECKSUM, RULE, "the member checksum is not that of the other members");
-    return true;
+    if (!has_sum || given.n != 16)
+        return fail_with(e, TOKREAD_CHECKSUM, RULE, "there is no member checksum of 16 digits");
+    return check_equal(given.p, (const uint8_t *)expected, 16, "the member checksum", RULE, e);
 }

@@ -130,7 +130,9 @@ static const char *const KINDS[] = {"nil", "integer", "integer from 0 on", "bool
 bool meta_fields(mval map, const mfield *fields, size_t count, mval *out, const char *what, const char *rule, fail *e) {
     bytes rest = map.b;
     size_t at = 0; /* fields ascend as keys do */
+    static const uint8_t nothing;
     memset(out, 0, count * sizeof *out);
+    for (size_t i = 0; i < count; i++) out[i].b.p = &nothing; /* never NULL, so that adding 0 to it is allowed */
     REQUIRE(map.kind == M_MAP, RULE, "%s is no map", what);
     for (uint64_t i = 0; i < map.u; i++) {
         mval key, value;
