@@ -15,16 +15,21 @@ TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
-.PHONY: help demo test peers format lint types pytest verify vectors bench fuzz clean
+# Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
+READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
+
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
 	@echo "make peers    run the loader under torchdata, Accelerate, Lightning and Transformers, in an environment of their own"
+	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make clean    remove build/ and caches"
@@ -76,6 +81,16 @@ $(TRAINERS)/.wheel: $(TRAINERS)/.depends $(VENV)/.wheel
 peers: $(TRAINERS)/.wheel
 	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers tests/test_examples.py
 
+readers: $(READERS)
+
+readers-packages:
+	$(MAKE) -C spec/readers/c packages PYTHON=$(PYTHON)
+	@node --version >/dev/null && npm --version >/dev/null
+
+# Of a C compiler, libzstd and their Debian packages it says what is missing.
+readers-c:
+	$(MAKE) -C spec/readers/c check PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
+
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify
 	$(BIN)/python spec/vectors/make_vectors.py --verify
@@ -94,6 +109,9 @@ bench: $(VENV)/.wheel
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+fuzz-c:
+	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
 
 format: $(VENV)/.depends
 	$(BIN)/ruff format .
