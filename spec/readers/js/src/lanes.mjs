@@ -1,0 +1,89 @@
+// The entropy coder of codecs.md 5.1 and 5.2: frequency tables, and lanes that are decoded step by step.
+
+import { viewOf } from "./bytes.mjs";
+import { need } from "./failure.mjs";
+
+const RULE = "codecs.md 5.2";
+
+/** Tables of symbols with one `log`, made for decoding. */
+export class Tables {
+  /**
+   * @param {number} log
+   * @param {Float64Array[]} frequencies of every table, symbol by symbol
+   */
+  constructor(log, frequencies) {
+    this.log = log;
+    const slots = 2 ** log;
+    this.symbol = new Uint16Array(frequencies.length * slots); // of every slot
+    this.frequency = new Uint16Array(frequencies.length * slots); // of its symbol, less 1
+    this.rest = new Uint16Array(frequencies.length * slots); // the slot less the start of its symbol
+    for (const [number, table] of frequencies.entries()) {
+      let at = number * slots;
+      const end = at + slots;
+      for (let s = 0; s < table.length; s++) {
+        const f = table[s];
+        need(at + f <= end, `the frequencies of a table sum to more than ${slots}`, "codecs.md 5.1");
+        this.symbol.fill(s, at, at + f);
+        this.frequency.fill(f - 1, at, at + f);
+        for (let i = 0; i < f; i++) this.rest[at + i] = i;
+        at += f;
+      }
+      need(at === end, `the frequencies of a table sum to less than ${slots}`, "codecs.md 5.1");
+    }
+  }
+}
+
+/**
+ * Decode lanes of symbols.
+ * @param {Uint8Array} bytes tail, states and words
+ * @param {number} lanes
+ * @param {number} steps symbols of every lane but the last
+ * @param {number} last symbols of the last lane, 1 to `steps`
+ * @param {Tables} tables
+ * @param {(lane: number, index: number) => number} tableOf the table of symbol number `index` of a lane
+ * @param {(lane: number, index: number, symbol: number) => void} put
+ */
+export function decodeLanes(bytes, lanes, steps, last, tables, tableOf, put) {
+  const head = 2 + 4 * lanes;
+  const symbols = (lanes - 1) * steps + last;
+  need(bytes.length >= head && (bytes.length - head) % 2 === 0 && bytes.length - head <= 2 * symbols,
+    `${bytes.length} bytes of ${lanes} lanes`, RULE);
+  const view = viewOf(bytes);
+  const tail = view.getUint16(0, true);
+  need(tail <= steps, `a tail of ${tail} of ${steps} steps`, RULE);
+  const state = new Uint32Array(lanes);
+  for (let lane = 0; lane < lanes; lane++) {
+    state[lane] = view.getUint32(2 + 4 * lane, true);
+    const count = lane === lanes - 1 ? last : steps;
+    need(count <= tail || state[lane] >= 65536, "a first state below 2^16", RULE);
+  }
+  const { log, symbol, frequency, rest } = tables;
+  const mask = 2 ** log - 1;
+  const late = steps - last; // the step in which the last lane begins
+  let at = head;
+  for (let step = 0; step <= steps; step++) {
+    if (step === steps - tail) {
+      for (let lane = 0; lane < lanes; lane++) {
+        if ((lane === lanes - 1 ? last : steps) > tail) state[lane] -= 65536;
+      }
+    }
+    if (step === steps) break;
+    const taking = step < late ? lanes - 1 : lanes;
+    const isTail = step >= steps - tail;
+    for (let lane = 0; lane < taking; lane++) {
+      const index = lane === lanes - 1 ? step - late : step;
+      const x = state[lane];
+      const slot = tableOf(lane, index) * (mask + 1) + (x & mask);
+      let next = (Math.imul(frequency[slot] + 1, x >>> log) + rest[slot]) >>> 0;
+      put(lane, index, symbol[slot]);
+      if (!isTail && next < 65536) {
+        need(at < bytes.length, "the words run out", RULE);
+        next = next * 65536 + view.getUint16(at, true);
+        at += 2;
+      }
+      state[lane] = next;
+    }
+  }
+  need(at === bytes.length, `${(bytes.length - at) / 2} words are left over`, RULE);
+  need(state.every((x) => x === 0), "a lane does not end in state 0", RULE);
+}
