@@ -1,6 +1,6 @@
 // The reader in a browser: stores and data files by URL.
 
-import { openUrl, startZstd } from "./src/index.mjs";
+import * as core from "./src/index.mjs";
 
 export * from "./src/index.mjs";
 
@@ -20,7 +20,17 @@ export function loadZstd(base = PACKAGE) {
 async function load(base) {
   const [{ Module }, answer] = await Promise.all([import(new URL("zstd.js", base)), fetch(new URL("zstd.wasm", base))]);
   if (!answer.ok) throw new Error(`${answer.url}: status ${answer.status}`);
-  return startZstd(Module, new Uint8Array(await answer.arrayBuffer()));
+  return core.startZstd(Module, new Uint8Array(await answer.arrayBuffer()));
+}
+
+/** Open a data file behind a source. */
+export async function openFile(source, options = {}) {
+  return core.openFile(source, { ...options, zstd: options.zstd ?? await loadZstd(options.zstdUrl) });
+}
+
+/** Open a store in a folder. */
+export async function openStore(folder, options = {}) {
+  return core.openStore(folder, { ...options, zstd: options.zstd ?? await loadZstd(options.zstdUrl) });
 }
 
 /**
@@ -30,5 +40,5 @@ async function load(base) {
  */
 export async function open(url, options = {}) {
   const zstd = options.zstd ?? await loadZstd(options.zstdUrl);
-  return openUrl(new URL(url, globalThis.location?.href), { ...options, zstd });
+  return core.openUrl(new URL(url, globalThis.location?.href), { ...options, zstd });
 }

@@ -4,7 +4,7 @@ import { open as openHandle, readFile, readdir, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-import { openFile, openStore, openUrl, startZstd } from "./src/index.mjs";
+import * as core from "./src/index.mjs";
 import { missing } from "./src/source.mjs";
 
 export * from "./src/index.mjs";
@@ -16,7 +16,7 @@ let loading;
 export function loadZstd() {
   loading ??= (async () => {
     const folder = path.dirname(require.resolve("@bokuweb/zstd-wasm"));
-    return startZstd(require(path.join(folder, "zstd.js")).Module, await readFile(path.join(folder, "zstd.wasm")));
+    return core.startZstd(require(path.join(folder, "zstd.js")).Module, await readFile(path.join(folder, "zstd.wasm")));
   })();
   return loading;
 }
@@ -92,14 +92,23 @@ export class FileFolder {
   }
 }
 
+/** Open a data file behind a source. */
+export async function openFile(source, options = {}) {
+  return core.openFile(source, { ...options, zstd: options.zstd ?? await loadZstd() });
+}
+
+/** Open a store in a folder. */
+export async function openStore(folder, options = {}) {
+  return core.openStore(folder, { ...options, zstd: options.zstd ?? await loadZstd() });
+}
+
 /**
  * Open a store or a .tok file.
  * @param {string | URL} place a path, or an http or https URL
  * @param {object} [options] `version`; for URLs also `headers` and `fetch`
  */
 export async function open(place, options = {}) {
-  const zstd = options.zstd ?? await loadZstd();
-  if (/^https?:/.test(String(place))) return openUrl(place, { ...options, zstd });
+  if (/^https?:/.test(String(place))) return core.openUrl(place, { ...options, zstd: options.zstd ?? await loadZstd() });
   let found;
   try {
     found = await stat(place);
@@ -107,6 +116,6 @@ export async function open(place, options = {}) {
     throw isAbsent(error) ? missing(String(place)) : error;
   }
   return found.isDirectory()
-    ? openStore(new FileFolder(String(place)), { ...options, zstd })
-    : openFile(new FileSource(place), { ...options, zstd, path: String(place) });
+    ? openStore(new FileFolder(String(place)), options)
+    : openFile(new FileSource(place), { path: String(place), ...options });
 }

@@ -18,7 +18,7 @@ import { xxh64 } from "./xxh64.mjs";
 
 const TABLE_RULE = "format.md 4.5";
 const MOST_VALUES = 2 ** 20;
-const LARGEST_ROW = 2 ** 28; // values that one call gives at most: an array of more cannot be had everywhere
+const MOST_AT_ONCE = 2 ** 28; // values of one array: a larger one cannot be had everywhere
 const READ_AHEAD = 1 << 20;
 const GAP = 1 << 16;
 
@@ -315,7 +315,9 @@ export class ColumnFile {
   }
 
   async #readValues(from, to) {
-    need(to - from <= LARGEST_ROW, `${to - from} values at once are too many for this reader`, "format.md 11");
+    if (to - from > MOST_AT_ONCE) {
+      throw new ReadError("unsupported", `${to - from} values at once are too many for this reader`, "format.md 11");
+    }
     const context = await this.context();
     const Stored = context.codec === 5 ? Int32Array : DTYPES[context.dtype].Array;
     if (from === to) return new Stored(0);

@@ -49,8 +49,7 @@ export class DataFile {
     const { bytes, size } = await readLast(this.source, LAST_BYTES);
     this.size = size;
     this.last = { offset: size - bytes.length, bytes };
-    const head = await this.source.read(0, Math.min(HEADER_BYTES, size));
-    this.fileId = parseHeader(head);
+    this.fileId = parseHeader(size === bytes.length ? bytes : await this.source.read(0, HEADER_BYTES));
     this.footer = parseFooter(bytes.subarray(Math.max(0, bytes.length - FOOTER_BYTES)), size);
   }
 
@@ -59,7 +58,8 @@ export class DataFile {
     const size = line.fileBytes;
     need(size >= HEADER_BYTES + FOOTER_BYTES, `a file of ${size} bytes`, "format.md 8.3");
     this.size = size;
-    const offset = Math.max(0, Math.min(line.indexOffset, size - FOOTER_BYTES), size - LAST_BYTES);
+    const tail = Math.max(HEADER_BYTES, Math.min(line.tailOffset, size - FOOTER_BYTES));
+    const offset = Math.max(tail, size - LAST_BYTES);
     const [head, bytes] = await Promise.all([
       this.source.read(0, HEADER_BYTES), this.source.read(offset, size - offset),
     ]);

@@ -10,7 +10,7 @@ export function deliver(column, context, stored) {
   const { type, meaning } = column;
   switch (type) {
     case TOKENS:
-      return meaning.bound <= 2 ** 31 ? Int32Array.from(stored) : stored.slice();
+      return meaning.bound <= 2 ** 31 ? new Int32Array(stored) : stored.slice();
     case TEXT:
       return utf8(stored, `a sample of ${column.name}`, "codecs.md 4");
     case BYTES:

@@ -223,7 +223,6 @@ function parseFileMetadata(bytes, index) {
     need(number < index.objects.length, `an attachment names object ${number}`, rule);
     const entry = index.objects[number];
     need(entry.isEmbedded && entry.kind === 1, `object ${number} is no embedded attachment`, rule);
-    need(!index.attachments.has(name), `two attachments are named ${name}`, rule);
     index.attachments.set(name, Number(number));
   }
   index.metadata = needMetadata(fields.get(4));

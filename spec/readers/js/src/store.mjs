@@ -1,6 +1,6 @@
 // A store: a folder with a version that is read (format.md 3, 7, 8).
 
-import { hex, sums } from "./bytes.mjs";
+import { hex, lastNotAbove, sums } from "./bytes.mjs";
 import { remember } from "./cache.mjs";
 import { DataFile } from "./datafile.mjs";
 import { ReadError, corrupt, need, within } from "./failure.mjs";
@@ -71,8 +71,8 @@ async function readNewest(folder) {
   const hint = await readHint(folder);
   if (folder.list !== undefined) {
     const paths = await folder.list("manifests/");
-    const numbers = paths.map((path) => /^manifests\/([0-9]{20})\.tsm$/.exec(path)).filter((found) => found !== null);
-    const version = Math.max(hint ?? 0, ...numbers.map((found) => Number(found[1])));
+    let version = hint ?? 0;
+    for (const path of paths) version = Math.max(version, Number(/^manifests\/([0-9]{20})\.tsm$/.exec(path)?.[1] ?? 0));
     if (version === 0) throw missing("manifests/");
     return { version, bytes: await readUpTo(folder, rootPath(version), MOST_ROOT) };
   }
@@ -175,10 +175,9 @@ export class Store extends Reader {
   }
 
   async locate(position) {
-    let low = 0;
-    while (this.pageStarts[low + 1] <= position) low++;
-    const { shards, starts } = await this.page(low);
-    return Reader.find(shards, starts, position - this.pageStarts[low]);
+    const number = lastNotAbove(this.pageStarts, position, this.root.pages.length);
+    const { shards, starts } = await this.page(number);
+    return Reader.find(shards, starts, position - this.pageStarts[number]);
   }
 
   async *shards() {
@@ -229,14 +228,7 @@ export class Store extends Reader {
 
 /** The number of a sample id among those of a view; undefined where it is not in it. */
 function placeOf(view, id) {
-  let low = 0;
-  let high = view.first.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (view.first[middle] <= id) low = middle + 1;
-    else high = middle;
-  }
-  const run = low - 1;
+  const run = lastNotAbove(view.first, id);
   return run >= 0 && id - view.first[run] < view.count[run] ? view.starts[run] + id - view.first[run] : undefined;
 }
 

@@ -166,7 +166,8 @@ class Shards {
         for (let row = from; row < to; row++) found.ids.push(shard.sampleId(row));
         for (const column of found.schema) {
           const rows = placed.get(column.id)[s];
-          if (rows !== null && found.rows.has(column.name)) found.rows.get(column.name).push(...rows.slice(from, to));
+          const mine = found.rows.get(column.name);
+          if (rows !== null && mine !== undefined) for (let row = from; row < to; row++) mine.push(rows[row]);
         }
       }
     }

@@ -2,8 +2,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 
-import { BytesSource, MemoryFolder, openFile, openStore } from "../src/index.mjs";
-import { loadZstd } from "../node.mjs";
+import { BytesSource, MemoryFolder, openFile, openStore } from "../node.mjs";
 
 export const FOLDER = new URL("../../../vectors/", import.meta.url);
 
@@ -40,6 +39,5 @@ export function unpack(name) {
 
 /** Open an unpacked vector from memory. */
 export async function openVector({ body, files, version }) {
-  const zstd = await loadZstd();
-  return files === null ? openFile(new BytesSource(body), { zstd }) : openStore(new MemoryFolder(files), { zstd, version });
+  return files === null ? openFile(new BytesSource(body)) : openStore(new MemoryFolder(files), { version });
 }
