@@ -72,7 +72,9 @@ def write_types(path: Path, level: str) -> None:
         "score": rng.random(ROWS),
         "kinds": [rng.integers(0, 5, n) for n in lengths],
         "soft": (order, rng.random((ROWS, 2)).astype(np.float16).astype(np.float32)),
-        "dense": [None if x < 0.2 else np.array([51, 102, 102], np.float32) / np.float32(255) for x in rng.random(ROWS)],
+        "dense": [
+            None if x < 0.2 else np.array([51, 102, 102], np.float32) / np.float32(255) for x in rng.random(ROWS)
+        ],
         "source": [None if x < 0.2 else f"größe {int(x * 5)}" for x in rng.random(ROWS)],
         "text": [None if x < 0.3 else "ü" * int(x * 300) for x in rng.random(ROWS)],
         "raw": [rng.bytes(n) for n in lengths],
@@ -89,6 +91,7 @@ def write_types(path: Path, level: str) -> None:
     store = ts.open(path)
     store.delete([3, 4, 5, 71])
     ts.open(path).where("score > 0.5").save("good")
+    ts.open(path).tag("final")
     path.with_suffix(".json").write_text(as_json(open_path(path)))
 
 
@@ -101,19 +104,23 @@ def write_large(path: Path) -> None:
     ids = np.concatenate([*(phrases[i] for i in chosen), noise])
     lengths = rng.integers(100, 900, len(ids) // 550)
     lengths[-1] += len(ids) - lengths.sum()
-    schema = ts.Schema(tokens=ts.Tokens(50_000), url=ts.Text(), quality=ts.Score("float32"))
+    schema = ts.Schema(tokens=ts.Tokens(50_000), url=ts.Text(), quality=ts.Score("float32"), codes=ts.Codes(64, (8, 8)))
     rows = len(lengths)
+    codes = rng.integers(0, 64, (rows, 1, 8)) + np.cumsum(rng.integers(-2, 3, (rows, 8, 8)), axis=1)  # near those above
+    codes %= 64
     with ts.create(path, schema, level="default", shard_tokens=500_000) as writer:
         writer.extend(
             tokens=ts.Ragged(ids, lengths),
             url=[f"page {i}" for i in range(rows)],
             quality=np.arange(rows, dtype=np.float32) / 8,
+            codes=codes,
         )
     store = ts.open(path)
-    some = {
-        str(i): {"tokens": store[i]["tokens"].tolist(), "url": store[i]["url"], "quality": float(store[i]["quality"])}
-        for i in (0, rows // 3, rows - 1)
-    }
+    some = {}
+    for i in (0, rows // 3, rows - 1):
+        row = store[i]
+        some[i] = {"tokens": row["tokens"].tolist(), "url": row["url"], "quality": float(row["quality"])}
+        some[i]["codes"] = row["codes"].ravel().tolist()
     said = {"rows": rows, "tokens": len(ids), "sum": int(ids.sum()), "some": some}
     path.with_suffix(".json").write_text(json.dumps(said))
 

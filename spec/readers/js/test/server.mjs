@@ -2,7 +2,7 @@
 
 import { createServer } from "node:http";
 
-const TYPES = { mjs: "text/javascript", js: "text/javascript", wasm: "application/wasm" };
+const TYPES = { html: "text/html", mjs: "text/javascript", js: "text/javascript", wasm: "application/wasm" };
 
 /**
  * Start a server.

@@ -58,6 +58,28 @@ test("what a caller gets of every type", options, async () => {
   for (const position of view.positions) assert.ok((await store.row(position, ["score"])).score > 0.5);
 });
 
+test("without a hint the newest version is found by going up from the first", options, async () => {
+  const find = (name) => (name === "latest" ? undefined : readFile(path.join(place("types_plain"), name)).catch(() => undefined));
+  const server = await startServer(async (name) => find(name));
+  try {
+    const store = await open(server.url);
+    assert.deepEqual([store.version, store.tags], [3, { final: 2 }]);
+    assert.equal((await open(server.url, { version: 1 })).length, store.length + 4);
+  } finally {
+    await server.close();
+  }
+});
+
+test("codes are decoded in the contexts of their neighbours", options, async () => {
+  const store = await open(place("large"));
+  for await (const shard of store.shards()) {
+    const { part } = await shard.place(store.column("codes"));
+    await part.load();
+    const { object } = await part.context();
+    assert.ok(object.up !== null && object.width === 8 && part.form.every((form) => form === 1), "the store is not what the test is for");
+  }
+});
+
 async function collect(values) {
   const all = [];
   for await (const value of values) all.push(value);
@@ -78,10 +100,10 @@ test("bytes and requests of a row of a large store", options, async (t) => {
     for (const [position, row] of Object.entries(said.some)) {
       server.reset();
       const found = await store.row(Number(position));
-      assert.deepEqual({ ...found, tokens: [...found.tokens] }, row);
-      // Head, tail and a block of each of three columns; the tokens' object, if no row before it read it.
+      assert.deepEqual({ ...found, tokens: [...found.tokens], codes: [...found.codes] }, row);
+      // Head, tail, a block of each of four columns, and objects if no row before it read them.
       t.diagnostic(`row ${position}: ${server.counts.requests} requests, ${server.counts.bytes} of ${total} bytes`);
-      assert.ok(server.counts.requests <= 6 && server.counts.bytes < total / 5, `row ${position}`);
+      assert.ok(server.counts.requests <= 8 && server.counts.bytes < total / 5, `row ${position}`);
     }
     server.reset();
     let sum = 0;

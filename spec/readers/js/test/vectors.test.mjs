@@ -19,12 +19,17 @@ for (const name of names("good")) {
   });
 }
 
+/** Words of the error where another rule would be broken too, so that the kind does not tell. */
+const WORDS = { "bad/codes_state_low": /first state/, "bad/codes_words_left": /left over/, "bad/codes_words_out": /run out/ };
+
 for (const name of names("bad")) {
   test(name, async () => {
     const vector = unpack(name);
     await assert.rejects(async () => verify(await openVector(vector)), (error) => {
       assert.ok(error instanceof ReadError, error.stack);
       assert.equal(error.kind, vector.expect, error.message);
+      assert.match(error.rule, /^(format|codecs|registry)\.md [0-9.]+$/);
+      assert.match(error.what, WORDS[name] ?? /./);
       return true;
     });
   });
