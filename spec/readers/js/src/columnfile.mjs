@@ -5,14 +5,15 @@ import { remember } from "./cache.mjs";
 import { unpackBits } from "./bits.mjs";
 import { StoredBlock, decodeBlock } from "./codecs.mjs";
 import { parseCodeModel } from "./codes.mjs";
-import { DTYPES, isNaNBits } from "./dtypes.mjs";
+import { DTYPES } from "./dtypes.mjs";
 import { HEADER_BYTES, ROWS_SECTION, TABLE, seedOf } from "./entries.mjs";
 import { ReadError, need, within } from "./failure.mjs";
 import { parseCategories } from "./numbers.mjs";
 import { CATEGORY_LIST, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL } from "./objects.mjs";
 import { Ranges, rangeKind } from "./ranges.mjs";
-import { CATEGORY, CODEC_NAMES, LABEL, SCORE, SOFT_LABEL, codecFits } from "./schema.mjs";
+import { CATEGORY, CODEC_NAMES, codecFits } from "./schema.mjs";
 import { checkDictionary, parseRankTable } from "./tokens.mjs";
+import { checkValues, interleave } from "./values.mjs";
 import { parseVectorModel } from "./vectors.mjs";
 import { xxh64 } from "./xxh64.mjs";
 
@@ -274,38 +275,8 @@ export class ColumnFile {
       return decodeBlock(block);
     });
     const values = G === 1 ? parts[0] : interleave(parts, this.widths);
-    this.#checkValues(values, run, context);
+    checkValues(this, values, run, context);
     return { values, parts };
-  }
-
-  /** Check what the type says of values, and that those of missing rows are zero (registry.md 1, format.md 4.4). */
-  #checkValues(values, run, context) {
-    const { column, valid } = this;
-    const { meaning, type } = column;
-    const rule = "registry.md 1";
-    if (type === LABEL && meaning.bound !== Infinity) {
-      for (const value of values) if (value >= meaning.bound) need(false, `label ${value} of ${meaning.bound} classes`, rule);
-    } else if (type === CATEGORY) {
-      const count = context.object.length;
-      for (const value of values) if (value >= count) need(false, `category ${value} of ${count}`, "codecs.md 3.3");
-    } else if (type === 2 && context.codec === 2) {
-      for (const value of values) if (value >= meaning.bound) need(false, `code ${value} of ${meaning.bound}`, rule);
-    } else if (type === SCORE && !column.optional) {
-      for (const value of values) if (isNaNBits(meaning.dtype, value)) need(false, "NaN in a Score that is not optional", rule);
-    }
-    if (this.starts !== null) return;
-    const { width } = meaning;
-    const first = this.runStarts[run] / width;
-    for (let at = 0, row = first; at < values.length; at += width, row++) {
-      if (valid !== null && valid[row] === 0) {
-        if (context.codec === 5) continue;
-        for (let i = at; i < at + width; i++) {
-          if (values[i] != 0) need(false, `the value of row ${row} is not zero, and the row is missing`, "format.md 4.4");
-        }
-      } else if (type === SOFT_LABEL) {
-        checkSoftLabel(values, at, meaning, rule);
-      }
-    }
   }
 
   /** Read values `from` to `to`, which are ends of rows or items. */
@@ -382,30 +353,4 @@ export class ColumnFile {
   runOfRow(row) {
     return Math.min(this.runs - 1, this.runAt(this.start(row)));
   }
-}
-
-/** Put the values of groups of dimensions side by side, row by row. */
-function interleave(parts, widths) {
-  const width = sum(widths);
-  const rows = parts[0].length / widths[0];
-  const values = new parts[0].constructor(rows * width);
-  let first = 0;
-  for (const [g, part] of parts.entries()) {
-    for (let row = 0; row < rows; row++) values.set(part.subarray(row * widths[g], (row + 1) * widths[g]), row * width + first);
-    first += widths[g];
-  }
-  return values;
-}
-
-/** Check one row of a SoftLabel: different classes, and probabilities that fit their dtype. */
-function checkSoftLabel(values, at, meaning, rule) {
-  const most = meaning.probability === 1 ? 255 : 65535;
-  const top = meaning.topClasses === undefined ? 0 : meaning.shape[1];
-  const end = at + meaning.width;
-  if (top > 0) {
-    const classes = values.subarray(at, at + top);
-    for (const one of classes) if (one >= meaning.topClasses) need(false, `class ${one} of ${meaning.topClasses}`, rule);
-    need(new Set(classes).size === top, "a class stands twice in a row", rule);
-  }
-  for (let i = at + top; i < end; i++) if (values[i] > most) need(false, `the probability ${values[i]}`, rule);
 }

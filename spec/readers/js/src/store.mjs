@@ -5,11 +5,12 @@ import { remember } from "./cache.mjs";
 import { DataFile } from "./datafile.mjs";
 import { ReadError, corrupt, need, within } from "./failure.mjs";
 import { parseJsonFile } from "./jsonfile.mjs";
-import { MOST_ROOT, Page, constantsOf, parseDeletions, parsePlan, parseRoot, parseView, unwrapDigested } from "./manifest.mjs";
+import { MOST_ROOT, Page, constantsOf, parseDeletions, parsePlan, parseRoot, unwrapDigested } from "./manifest.mjs";
 import { ATTACHMENT, parseObject } from "./objects.mjs";
 import { Reader } from "./reader.mjs";
 import { KeptRows, PlacedAlike, PlacedInFile, unknownColumn } from "./shard.mjs";
 import { missing, readWhole } from "./source.mjs";
+import { parseView } from "./staged.mjs";
 
 const RULE = "format.md 3";
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;

@@ -3,12 +3,13 @@
 import { sum, sums } from "./bytes.mjs";
 import { isNaNBits } from "./dtypes.mjs";
 import { need, within } from "./failure.mjs";
-import { constantsOf, parsePart, parseView, rangesOf } from "./manifest.mjs";
+import { constantsOf, rangesOf } from "./manifest.mjs";
 import { needFields } from "./metadata.mjs";
 import { extremesOf, rangeKind } from "./ranges.mjs";
 import { TEXT, primaryOf } from "./schema.mjs";
 import { SingleFile } from "./single.mjs";
 import { spansOf } from "./spans.mjs";
+import { parsePart, parseView } from "./staged.mjs";
 import { Files, NAME, placeShards, readUpTo } from "./store.mjs";
 import { verifyFile, verifyWhole } from "./verifyfile.mjs";
 
