@@ -1,20 +1,17 @@
 // One column of one data file: its table, its rows section and its blocks (format.md 4.3 to 4.5).
 
 import { Cursor, lastNotAbove, sum, sums, viewOf } from "./bytes.mjs";
-import { remember } from "./cache.mjs";
+import { Cache } from "./cache.mjs";
 import { unpackBits } from "./bits.mjs";
 import { StoredBlock, decodeBlock } from "./codecs.mjs";
-import { parseCodeModel } from "./codes.mjs";
 import { DTYPES } from "./dtypes.mjs";
 import { HEADER_BYTES, ROWS_SECTION, TABLE, seedOf } from "./entries.mjs";
 import { ReadError, need, within } from "./failure.mjs";
-import { parseCategories } from "./numbers.mjs";
-import { CATEGORY_LIST, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL } from "./objects.mjs";
+import { kindOf, modelOf } from "./models.mjs";
+import { CATEGORY_LIST } from "./objects.mjs";
 import { Ranges, rangeKind } from "./ranges.mjs";
 import { CATEGORY, CODEC_NAMES, codecFits } from "./schema.mjs";
-import { checkDictionary, parseRankTable } from "./tokens.mjs";
 import { checkValues, interleave } from "./values.mjs";
-import { parseVectorModel } from "./vectors.mjs";
 import { xxh64 } from "./xxh64.mjs";
 
 const TABLE_RULE = "format.md 4.5";
@@ -22,9 +19,6 @@ const MOST_VALUES = 2 ** 20;
 const MOST_AT_ONCE = 2 ** 28; // values of one array: a larger one cannot be had everywhere
 const READ_AHEAD = 1 << 20;
 const GAP = 1 << 16;
-
-/** The kind of object that a codec takes. */
-const OBJECT_OF_CODEC = { 1: RANK_TABLE, 3: DICTIONARY, 4: CODE_MODEL, 5: VECTOR_MODEL };
 
 export class ColumnFile {
   /**
@@ -36,7 +30,7 @@ export class ColumnFile {
     this.file = file;
     this.column = column;
     this.entry = entry;
-    this.waiting = new Map();
+    this.once = new Cache();
     this.refusal = this.#refusal();
     this.isReadable = this.refusal === null;
     if (entry.required === 0 && column.meaning !== null) this.#checkEntry();
@@ -76,7 +70,7 @@ export class ColumnFile {
 
   /** Read and parse table and rows section; once. */
   load() {
-    return remember(this.waiting, "load", () => within(this.file.path, () => this.#load()));
+    return this.once.get("load", () => within(this.file.path, () => this.#load()));
   }
 
   async #load() {
@@ -193,14 +187,14 @@ export class ColumnFile {
 
   /** What decoding needs beside the bytes: the object of the column, parsed for it. */
   context() {
-    return remember(this.waiting, "context", () => within(this.file.path, () => this.#context()));
+    return this.once.get("context", () => within(this.file.path, () => this.#context()));
   }
 
   async #context() {
     const { entry, column } = this;
     const { meaning } = column;
     const context = { codec: entry.codec, dtype: meaning.dtype, meaning, zstd: this.file.zstd };
-    const kind = column.type === CATEGORY ? CATEGORY_LIST : OBJECT_OF_CODEC[entry.codec];
+    const kind = kindOf(column, entry.codec);
     if (!entry.hasObject) {
       need(entry.blocks === 0 || (entry.codec !== 5 && column.type !== CATEGORY),
         `column ${column.name} of codec ${CODEC_NAMES[entry.codec]} has no object`, "format.md 4.7");
@@ -209,27 +203,7 @@ export class ColumnFile {
     const found = this.file.index.objects[entry.object].kind;
     need(found === kind, `column ${column.name} has an object of kind ${found}`, "format.md 4.8");
     const { content } = await this.file.object(entry.object);
-    switch (kind) {
-      case RANK_TABLE:
-        context.object = parseRankTable(content);
-        need(context.object.largest < meaning.bound, `the table has the id ${context.object.largest}`, "codecs.md 2.1");
-        context.dictionary = context.object.dictionary;
-        break;
-      case DICTIONARY:
-        context.dictionary = checkDictionary(content);
-        break;
-      case CODE_MODEL: {
-        const { shape } = meaning;
-        context.object = parseCodeModel(content, meaning.bound, shape === null || shape.at(-1) === 0 ? 1 : shape.at(-1));
-        break;
-      }
-      case VECTOR_MODEL:
-        context.object = parseVectorModel(content, meaning.width);
-        break;
-      default:
-        context.object = parseCategories(content);
-    }
-    return context;
+    return { ...context, ...modelOf(kind, content, column) };
   }
 
   /** Read the stored bytes of blocks `from` to `to`, neighbours in one range, with their checksums verified. */
@@ -339,14 +313,19 @@ export class ColumnFile {
 
   /** Read rows `from` to `to` in pieces of whole rows, of about `target` values. */
   async *pieces(from, to, target = 1 << 18) {
+    let ahead = null; // the piece after the one that is handed out is read meanwhile
     for (let row = from; row < to; ) {
-      let end = row + 1;
-      const first = this.start(row);
-      if (this.starts === null) end = Math.min(to, row + Math.max(1, Math.floor(target / this.column.meaning.width)));
-      else end = Math.min(to, Math.max(row + 1, lastNotAbove(this.starts, first + target)));
-      yield await this.readRows(row, end);
-      row = end;
+      const piece = await (ahead ?? this.readRows(row, this.#pieceEnd(row, to, target)));
+      row = piece.to;
+      ahead = row < to ? this.readRows(row, this.#pieceEnd(row, to, target)) : null;
+      ahead?.catch(() => {}); // its error is thrown when its turn comes
+      yield piece;
     }
+  }
+
+  #pieceEnd(row, to, target) {
+    if (this.starts === null) return Math.min(to, row + Math.max(1, Math.floor(target / this.column.meaning.width)));
+    return Math.min(to, Math.max(row + 1, lastNotAbove(this.starts, this.starts[row] + target)));
   }
 
   /** The run in which a row begins (4.5); -1 where there are no blocks. */

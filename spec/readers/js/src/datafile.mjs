@@ -1,6 +1,6 @@
 // A data file, opened by its last bytes and read by ranges (format.md 4).
 
-import { remember } from "./cache.mjs";
+import { Cache } from "./cache.mjs";
 import { ColumnFile } from "./columnfile.mjs";
 import { FOOTER_BYTES, HEADER_BYTES, nonceOf, parseFooter, parseHeader, parseIndex } from "./entries.mjs";
 import { ReadError, need } from "./failure.mjs";
@@ -16,7 +16,7 @@ export class DataFile {
     this.zstd = zstd;
     this.fetchObject = fetchObject;
     this.columns = new Map();
-    this.objectsLoading = new Map();
+    this.objects = new Cache();
   }
 
   /**
@@ -86,7 +86,7 @@ export class DataFile {
 
   /** An object that the index names, parsed. */
   object(number) {
-    return remember(this.objectsLoading, number, () => this.#object(this.index.objects[number]));
+    return this.objects.get(number, () => this.#object(this.index.objects[number]));
   }
 
   async #object(entry) {

@@ -15,20 +15,21 @@ export class Tables {
     this.log = log;
     const slots = 2 ** log;
     this.symbol = new Uint16Array(frequencies.length * slots); // of every slot
-    this.frequency = new Uint16Array(frequencies.length * slots); // of its symbol, less 1
-    this.rest = new Uint16Array(frequencies.length * slots); // the slot less the start of its symbol
+    this.most = frequencies.reduce((most, table) => Math.max(most, table.length), 0); // symbols of a table
+    this.frequency = new Uint16Array(frequencies.length * this.most); // of every symbol, less 1: it has a slot
+    this.start = new Uint16Array(frequencies.length * this.most);
     for (const [number, table] of frequencies.entries()) {
-      let at = number * slots;
-      const end = at + slots;
+      let at = 0;
       for (let s = 0; s < table.length; s++) {
         const f = table[s];
-        need(at + f <= end, `the frequencies of a table sum to more than ${slots}`, "codecs.md 5.1");
-        this.symbol.fill(s, at, at + f);
-        this.frequency.fill(f - 1, at, at + f);
-        for (let i = 0; i < f; i++) this.rest[at + i] = i;
+        if (f === 0) continue;
+        need(at + f <= slots, `the frequencies of a table sum to more than ${slots}`, "codecs.md 5.1");
+        this.symbol.fill(s, number * slots + at, number * slots + at + f);
+        this.frequency[number * this.most + s] = f - 1;
+        this.start[number * this.most + s] = at;
         at += f;
       }
-      need(at === end, `the frequencies of a table sum to less than ${slots}`, "codecs.md 5.1");
+      need(at === slots, `the frequencies of a table sum to less than ${slots}`, "codecs.md 5.1");
     }
   }
 }
@@ -57,7 +58,7 @@ export function decodeLanes(bytes, lanes, steps, last, tables, tableOf, put) {
     const count = lane === lanes - 1 ? last : steps;
     need(count <= tail || state[lane] >= 65536, "a first state below 2^16", RULE);
   }
-  const { log, symbol, frequency, rest } = tables;
+  const { log, symbol, frequency, start, most } = tables;
   const mask = 2 ** log - 1;
   const late = steps - last; // the step in which the last lane begins
   let at = head;
@@ -73,9 +74,12 @@ export function decodeLanes(bytes, lanes, steps, last, tables, tableOf, put) {
     for (let lane = 0; lane < taking; lane++) {
       const index = lane === lanes - 1 ? step - late : step;
       const x = state[lane];
-      const slot = tableOf(lane, index) * (mask + 1) + (x & mask);
-      let next = (Math.imul(frequency[slot] + 1, x >>> log) + rest[slot]) >>> 0;
-      put(lane, index, symbol[slot]);
+      const table = tableOf(lane, index);
+      const q = x & mask;
+      const s = symbol[table * (mask + 1) + q];
+      const of = table * most + s;
+      let next = (Math.imul(frequency[of] + 1, x >>> log) + q - start[of]) >>> 0;
+      put(lane, index, s);
       if (!isTail && next < 65536) {
         need(at < bytes.length, "the words run out", RULE);
         next = next * 65536 + view.getUint16(at, true);

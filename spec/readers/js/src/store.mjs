@@ -1,7 +1,7 @@
 // A store: a folder with a version that is read (format.md 3, 7, 8).
 
 import { hex, lastNotAbove, sums } from "./bytes.mjs";
-import { remember } from "./cache.mjs";
+import { Cache } from "./cache.mjs";
 import { DataFile } from "./datafile.mjs";
 import { ReadError, corrupt, need, within } from "./failure.mjs";
 import { parseJsonFile } from "./jsonfile.mjs";
@@ -13,6 +13,9 @@ import { missing, readWhole } from "./source.mjs";
 import { parseView } from "./staged.mjs";
 
 const RULE = "format.md 3";
+const MOST_PAGES = 16; // what is kept of pages, files (with a tail of up to 64 KiB each) and objects
+const MOST_FILES = 64;
+const MOST_OBJECTS = 32;
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /** Read a file that has up to `most` bytes; where it has more, one byte more is read. */
@@ -124,7 +127,7 @@ export class Store extends Reader {
     this.pageStarts = sums(root.pages.map((record) => record.samples - record.deleted));
     this.length = this.pageStarts[root.pages.length];
     this.files = new Files(folder, zstd, root.columns);
-    this.pagesLoading = new Map();
+    this.pages = new Cache(MOST_PAGES);
   }
 
   get attachments() {
@@ -153,7 +156,7 @@ export class Store extends Reader {
 
   /** The page of a number with its shards, without its plan. */
   page(number) {
-    return remember(this.pagesLoading, number, () => this.#page(this.root.pages[number]));
+    return this.pages.get(number, () => this.#page(this.root.pages[number]));
   }
 
   async #page(record) {
@@ -269,8 +272,8 @@ export class Files {
     this.folder = folder;
     this.zstd = zstd;
     this.columns = new Map(columns.map((column) => [column.id, column]));
-    this.dataFiles = new Map();
-    this.objects = new Map();
+    this.dataFiles = new Cache(MOST_FILES);
+    this.objects = new Cache(MOST_OBJECTS);
     this.objectBytes = new Map(); // digest -> stored bytes of the objects that were read
   }
 
@@ -280,7 +283,7 @@ export class Files {
 
   dataFile(line, page) {
     const path = Files.path(line.fileId);
-    return remember(this.dataFiles, line.fileId, () => within(path, async () => {
+    return this.dataFiles.get(line.fileId, () => within(path, async () => {
       const source = await this.folder.source(path);
       const file = await DataFile.open(source, {
         path, line, zstd: this.zstd, schema: this.columns, fetchObject: (entry) => this.object(entry),
@@ -294,7 +297,7 @@ export class Files {
   async object(entry) {
     const path = `objects/${entry.digest.slice(0, 2)}/${entry.digest}`;
     return within(path, async () => {
-      const found = await remember(this.objects, entry.digest, async () =>
+      const found = await this.objects.get(entry.digest, async () =>
         parseObject(await readUpTo(this.folder, path, entry.storedBytes), entry, this.zstd));
       this.objectBytes.set(entry.digest, entry.storedBytes);
       need(found.kind === entry.kind && found.content.length === entry.contentBytes, "entries of one object differ", "format.md 4.8");

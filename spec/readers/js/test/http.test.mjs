@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { open } from "../node.mjs";
+import { HttpSource, open } from "../node.mjs";
 import { describe, toJson } from "../src/printing.mjs";
 import { verify } from "../src/verify.mjs";
 import { startServer } from "./server.mjs";
@@ -71,10 +71,21 @@ test("a store is opened by four requests; a row takes head, tail and block of it
 test("what is not there is missing, and what is no range is an error", async () => {
   await assert.rejects(open(`${server.url}nothing`), { kind: "missing" });
   await assert.rejects(open(`${server.url}nothing.tok`), { kind: "missing" });
-  const vector = vectors.get("four_columns");
-  const options = (status, headers, body) => ({ fetch: async () => new Response(body, { status, headers }) });
-  await assert.rejects(open("http://127.0.0.1/a.tok", options(200, {}, vector.body)), /support ranges/);
-  await assert.rejects(open("http://127.0.0.1/a.tok", options(500, {}, null)), /status 500/);
-  const wrong = { "Content-Range": `bytes 7-${vector.body.length}/99999` };
-  await assert.rejects(open("http://127.0.0.1/a.tok", options(206, wrong, vector.body)), /truncated|another range/);
+  const { body } = vectors.get("four_columns");
+  const all = `bytes 0-${body.length - 1}/${body.length}`;
+  const answers = [
+    [200, {}, body, /support ranges/],
+    [500, {}, null, /status 500/],
+    [206, {}, body, /no Content-Range/],
+    [206, { "Content-Range": all, "Content-Length": "65537" }, body, /longer/],
+    [206, { "Content-Range": all }, body.subarray(1), /corrupt|truncated|checksum/],
+  ];
+  for (const [status, headers, bytes, words] of answers) {
+    const fetch = async () => new Response(bytes, { status, headers });
+    await assert.rejects(open("http://127.0.0.1/a.tok", { fetch }), words);
+  }
+  const source = new HttpSource("http://127.0.0.1/a", { fetch: async () => new Response(body, { status: 206, headers: { "Content-Range": all } }) });
+  await assert.rejects(source.read(7, 9999), /begins at 0/);
+  const hidden = new HttpSource("http://127.0.0.1/a", { fetch: async () => new Response(body.subarray(7, 9), { status: 206 }) });
+  assert.deepEqual(await hidden.read(7, 2), body.subarray(7, 9));
 });

@@ -7,6 +7,7 @@ import { test } from "node:test";
 
 import { loadZstd } from "../node.mjs";
 import { Cursor } from "../src/bytes.mjs";
+import { Cache } from "../src/cache.mjs";
 import { delivered, fromF16, toF16 } from "../src/dtypes.mjs";
 
 test("every f16 comes back from its number, and numbers between two go to the nearer one", () => {
@@ -53,4 +54,14 @@ test("of many dictionaries the last ones are kept, in bounded memory", async () 
     assert.equal(Buffer.from(zstd.decode(frame(`n${i}`), 0, 9, dictionary)).toString(), `n${i}`);
   }
   assert.ok(Module.HEAPU8.length < 120 << 20, `${Module.HEAPU8.length} bytes of memory`);
+});
+
+test("a cache keeps what was used last, and forgets what failed", async () => {
+  const cache = new Cache(2);
+  const made = [];
+  const make = (key) => cache.get(key, async () => made.push(key));
+  for (const key of ["a", "b", "a", "c", "a", "b"]) await make(key);
+  assert.deepEqual(made, ["a", "b", "c", "b"]);
+  await assert.rejects(cache.get("d", async () => Promise.reject(new Error("once"))), /once/);
+  assert.equal(await cache.get("d", async () => "again"), "again");
 });
