@@ -82,6 +82,8 @@ LAYERS = [
     "choosing",
     "saving",
     "materialize",
+    "tool",
+    "exporting",
     "view",
     "saved_views",
     "editing",
