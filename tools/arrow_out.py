@@ -11,6 +11,7 @@ from .export import view_batches
 from .formats.arrow_types import arrow_schema, need_pyarrow
 from .formats.arrow_values import record_batch
 from .formats.contract import Export
+from .formats.hf import need_datasets
 
 __all__ = ["arrow_reader", "arrow_stream", "to_hf"]
 
@@ -52,10 +53,7 @@ def to_hf(view: Any) -> Any:
         UnsupportedError: `datasets` or pyarrow is not installed.
     """
     pa = need_pyarrow()
-    try:
-        import datasets
-    except ImportError as error:
-        raise UnsupportedError("to_hf needs the datasets library", hint="pip install 'tokstore[hf]'") from error
+    datasets = need_datasets()
     made = Export(view.schema, len(view), None)
     schema = arrow_schema(made)
     # `datasets` has no dictionaries but of class labels; texts say the same.

@@ -37,11 +37,12 @@ class Digests:
 
     Args:
         kinds: The column types by name.
+        as_stored: The values come from a store, where nothing more is rounded, so that all columns are digested.
     """
 
-    def __init__(self, kinds: dict[str, Any]) -> None:
+    def __init__(self, kinds: dict[str, Any], *, as_stored: bool = False) -> None:
         self._all = dict(kinds)
-        self._kinds = {name: kind for name, kind in kinds.items() if is_exact(kind)}
+        self._kinds = {name: kind for name, kind in kinds.items() if as_stored or is_exact(kind)}
         self.clear()
 
     def clear(self) -> None:
@@ -77,6 +78,11 @@ class Digests:
                 flat = given[np.flatnonzero(~gone)].values
             values.update(_plain(flat, kind))
             lengths.update(np.where(gone, 0, given.lengths).data)
+        elif isinstance(given, ts.SoftLabels):
+            gone |= np.isnan(given.probs).all(axis=1)
+            parts: list[Any] = [given.probs] if given.ids is None else [given.ids, given.probs]
+            table = np.concatenate([np.ascontiguousarray(one[~gone]).view(np.uint8) for one in parts], axis=1)
+            values.update(np.ascontiguousarray(table).data)
         elif given is not None:
             if isinstance(given, np.ma.MaskedArray):
                 mask = np.ma.getmaskarray(given)
@@ -132,7 +138,7 @@ def _plain(values: NDArray[Any], kind: Any) -> Any:
         dtype = np.int32
     elif isinstance(kind, ts.Label):
         dtype = np.int64
-    elif isinstance(kind, ts.Vector):
+    elif isinstance(kind, ts.Vector) or (isinstance(kind, ts.Array) and kind.dtype_number == 10):
         dtype = np.float32
     else:
         dtype = kind.dtype

@@ -14,7 +14,7 @@ from typing import Any
 import tokstore as ts
 from tokstore.errors import ExistsError
 
-from .digest import Digests, is_exact
+from .digest import Digests
 from .formats.contract import Batch, Export, Format, ReadOptions
 from .formats.registry import format_to_write
 from .report import ExportReport
@@ -74,8 +74,11 @@ def export(
             raise ExistsError("the target is there already", path=one, hint='exist="replace" takes its place')
     chosen_view = view if columns is None else view.select(columns)
     kinds = dict(chosen_view.schema.items())
-    made = Export(ts.Schema(kinds), len(view), None, dtype=dtype, doc_end=doc_end, shard_rows=shard_rows)
-    digests = Digests(kinds)
+    lacking = frozenset(name for name, kind in kinds.items() if kind.optional and chosen_view.missing(name).any())
+    made = Export(
+        ts.Schema(kinds), len(view), None, dtype=dtype, doc_end=doc_end, shard_rows=shard_rows, lacking=lacking
+    )
+    digests = Digests(kinds, as_stored=True)
     made.scan = lambda: _counted(chosen_view, digests, progress)
     folder, name = os.path.split(target)
     aside = os.path.join(folder, f".tokstore-{secrets.token_hex(4)}-{name}")
@@ -147,8 +150,8 @@ def _verify(chosen: Format, aside: str, made: Export, digests: Digests, target: 
     options = ReadOptions(types=types, dtype=made.dtype, doc_end=made.doc_end, seq_len=cut)
     source = chosen.open(aside, options)
     names = made.read_back or {name: name for name in types}
-    kinds = {name: made.schema[name] for name in names.values() if is_exact(made.schema[name])}
-    again = Digests(kinds)
+    kinds = {name: made.schema[name] for name in names.values()}
+    again = Digests(kinds, as_stored=True)
     for batch in source.batches():
         columns = {new: batch.columns[old] for old, new in names.items() if old in batch.columns and new in kinds}
         missing = {new: batch.missing[old] for old, new in names.items() if old in batch.missing and new in kinds}

@@ -171,4 +171,4 @@ def _format(source: Any, name: str | None) -> Format | None:
     if not isinstance(source, (str, os.PathLike)):
         return format_named("memory")
     text = os.fspath(source)
-    return None if text == STDIN or not os.path.exists(text) else format_of(text)
+    return None if text == STDIN else format_of(text)

@@ -190,7 +190,9 @@ class Bin:
         """Tell whether a path holds raw ids: by its ending, and because nothing else that is called .bin lies there."""
         if os.path.isfile(path):
             return path.endswith(self.endings) and not os.path.exists(path[: -len(".bin")] + ".idx")
-        return only_ending(path, self.endings) and not os.path.exists(os.path.join(path, "index.json"))
+        if not only_ending(path, self.endings):
+            return False
+        return not any(name == "index.json" or name.startswith("chunk-") for name in os.listdir(path))
 
     def open(self, path: str, options: ReadOptions) -> _Flat:
         """Open a file or folder."""

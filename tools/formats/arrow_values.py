@@ -35,8 +35,8 @@ def to_arrow(values: Any, kind: Any, column: Any, missing: Bools | None) -> Any:
     pa = need_pyarrow()
     if isinstance(values, list):
         if isinstance(column, ts.Category):
-            found = pa.array(values, pa.string()).dictionary_encode()
-            return found.cast(kind)
+            found = pa.array(values, pa.string())
+            return found.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else found.cast(kind)
         return pa.array(values, kind)
     if isinstance(values, ts.SoftLabels):
         none = _bits(missing)

@@ -205,6 +205,7 @@ class Export:
         dtype: The dtype of ids, where the format leaves a choice.
         doc_end: An id to put behind every sample, in files of nothing but ids.
         shard_rows: Rows of one file, for formats of many files; ``None`` for the format's own choice.
+        lacking: Columns that some samples lack.
         left_out: Columns that a writer does not write.
         read_back: Names in the store by the names under which a reader of the format gives them back, where they are
             others.
@@ -218,6 +219,7 @@ class Export:
     dtype: str | None = None
     doc_end: int | None = None
     shard_rows: int | None = None
+    lacking: frozenset[str] = frozenset()
     left_out: set[str] = field(default_factory=set)
     read_back: dict[str, str] = field(default_factory=dict)
     keeps_rows: bool = True

@@ -26,7 +26,7 @@ from ..sources import STDIN, SourceFile, find_files, read_chunks
 from .arrow_types import pick_tokens
 from .contract import TOKEN_NAMES, Batch, Export, Ids, Objects, ReadOptions
 
-__all__ = ["JSONL", "Jsonl", "column_from_objects", "infer_types", "json_rows"]
+__all__ = ["JSONL", "Jsonl", "column_from_objects", "infer_types", "is_float_array", "json_rows"]
 
 _LINES, _BYTES = 4096, 4 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -182,10 +182,13 @@ def column_from_objects(values: list[Any], kind: Any) -> tuple[Any, Any, dict[in
         return _lists(values, kind, missing, wrong)
     if kind.shape:
         return _arrays(values, kind, missing, wrong)
-    integers = isinstance(kind, ts.Label) or (isinstance(kind, ts.Array) and kind.dtype.kind in "iu")
-    allowed = (bool, int) if integers else (int, float)
+    integers = isinstance(kind, ts.Label) or (
+        isinstance(kind, ts.Array) and not is_float_array(kind) and kind.dtype != bool
+    )
+    allowed = (bool, int) if integers or kind.dtype == bool else (int, float)
     wrong |= {i: "holds no number" for i, one in enumerate(values) if one is not None and type(one) not in allowed}
-    dtype: Any = kind.dtype if isinstance(kind, ts.Array) else np.int64 if integers else np.float64
+    integer = kind.dtype if isinstance(kind, ts.Array) and integers else np.int64
+    dtype: Any = integer if integers else bool if isinstance(kind, ts.Array) and kind.dtype == bool else np.float64
     try:
         found = np.array([0 if i in wrong or one is None else one for i, one in enumerate(values)], dtype)
     except OverflowError:
@@ -197,10 +200,15 @@ def column_from_objects(values: list[Any], kind: Any) -> tuple[Any, Any, dict[in
     return found, missing, wrong
 
 
+def is_float_array(kind: Any) -> bool:
+    """Tell whether a type is one of arrays of floating-point numbers; bfloat16 has no dtype of its own."""
+    return isinstance(kind, ts.Array) and (kind.dtype.kind == "f" or kind.dtype_number == 10)
+
+
 def _lists(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) -> tuple[Any, Any, dict[int, str]]:
     """Return lists of numbers as a `Ragged`."""
     inner = () if isinstance(kind, Ids) else kind.shape[1:]
-    is_float = isinstance(kind, ts.Array) and kind.dtype.kind == "f"
+    is_float = is_float_array(kind)
     dtype: Any = np.float64 if is_float else bool if isinstance(kind, ts.Mask) else np.int64
     if inner:
         rows = []
@@ -235,7 +243,7 @@ def _lists(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) ->
 
 def _arrays(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) -> tuple[Any, Any, dict[int, str]]:
     """Return arrays of one shape."""
-    is_float = isinstance(kind, ts.Vector) or (isinstance(kind, ts.Array) and kind.dtype.kind == "f")
+    is_float = isinstance(kind, ts.Vector) or (is_float_array(kind))
     dtype: Any = np.float64 if is_float else np.int64
     out = np.zeros((len(values), *kind.shape), dtype)
     for i, one in enumerate(values):
