@@ -48,6 +48,7 @@ from spec.vectors.order_reference import (
     window_values,
     worker_batches,
 )
+from spec.vectors.order_reference.transforms import transform_words
 
 # What a test of an implementation compares itself with: samples, options, and the rows of some epochs.
 CASES: list[tuple[str, list[int], dict[str, Any]]] = [
@@ -277,6 +278,10 @@ def vectors() -> dict[str, Any]:
             for worker in range(w)
         ],
     }
+    made["transform"] = [
+        {"seed": seed, "row": row, "words": transform_words(seed, row, 2)}
+        for seed, row in ((0, 0), (0, 16), (M64, M64))
+    ]
     text: dict[str, Any] = as_text(made)
     return text
 
