@@ -8,6 +8,7 @@ import click
 
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["dedup"]
 
@@ -22,7 +23,7 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 
 
 @click.command(short_help="Find duplicates; keep them as columns.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option(
     "--method",
     type=click.Choice(("exact", "near")),
