@@ -32,6 +32,7 @@ from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
 from tokstore.stream.windows import compact_dtype
 
 __all__ = ["StreamingDataset"]
@@ -224,6 +225,7 @@ class StreamingDataset(Resumable):
                 stacklevel=2,
             )
         self._pools: dict[int, Pool] = {}
+        self._tally = Tally()
         self._next_row = self._progress = 0
         self._skip = 0
         self._loaded = False
@@ -311,11 +313,12 @@ class StreamingDataset(Resumable):
         options: dict[str, Any] = {
             "dtype": self._dtype, "pad": self._pad, "documents": emit.separate, "following": following,
         }  # fmt: skip
+        tally = None if threads is None else self._tally
         if isinstance(plan, MixPlan):
-            return mix_reader(plan, source, self._pools, threads, **options)
+            return mix_reader(plan, source, self._pools, threads, tally=tally, **options)
         if plan.pooled and not self._pools:
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
-        return RowReader(source, plan, self._pools.get(0), threads, **options)
+        return RowReader(source, plan, self._pools.get(0), threads, tally=tally, **options)
 
     def loader(
         self,

@@ -15,6 +15,7 @@ from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
 from tokstore.stream.plan import make_plan
 from tokstore.stream.rows import RowReader
+from tokstore.stream.tally import Tally
 
 __all__ = ["MixOptions", "adopted", "mix_reader", "plan_mixture"]
 
@@ -83,6 +84,7 @@ def mix_reader(
     *,
     dtype: np.dtype[Any],
     pad: int,
+    tally: Tally | None,
     **wanted: bool,
 ) -> MixReader:
     """Make a reader of a mixture, and the pools at first use.
@@ -94,13 +96,14 @@ def mix_reader(
         threads: Decode.
         dtype: Of ids.
         pad: Padding id.
+        tally: Counts what is padded and cut by weights.
         **wanted: ``documents`` and ``following`` of `RowReader`.
     """
     readers = []
     for number, (one, source) in enumerate(zip(plan.plans, joined.sources, strict=True)):
         if one.pooled and number not in pools:
             pools[number] = Pool(source, one, dtype, pad)
-        readers.append(RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, **wanted))
+        readers.append(RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, tally=tally, **wanted))
     return MixReader(plan, readers, joined, dtype, pad)
 
 

@@ -17,6 +17,7 @@ from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
+from tokstore.stream.tally import Tally
 
 __all__ = ["Resumable"]
 
@@ -28,6 +29,7 @@ class Resumable(IterableDataset[Any]):
     _plan: Plan | MixPlan
     _mix: tuple[Mixture, MixOptions] | None
     _pools: dict[int, Pool]
+    _tally: Tally
     _epochs: int | None
     _next_row: int
     _progress: int
@@ -136,15 +138,26 @@ class Resumable(IterableDataset[Any]):
         the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`. A mixture has
         ``"epochs/name"``, ``"rows/name"`` and ``"tokens/name"`` for every source besides; its epoch is that of the
         source that has been read whole least often.
+
+        A source with weights has ``"padded"`` and ``"cut"`` besides, in a mixture ``"padded/name"`` and ``"cut/name"``:
+        what drawings had too little and too much in the windows that this process itself has made, in tokens, or in
+        rows where rows are whole samples.
         """
         rows = self._progress
         if isinstance(self._plan, MixPlan):
             own = self._plan.progress(rows)
             counts = {kind: [n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/")}
-            return {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
+            told = {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
+            for number, (name, plan) in enumerate(zip(self._plan.names, self._plan.plans, strict=True)):
+                if plan.is_weighted:
+                    told[f"padded/{name}"], told[f"cut/{name}"] = self._tally.of(number)
+            return told
         epoch, row = divmod(rows, self._plan.rows)
         tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
-        return {"epoch": epoch, "rows": rows, "tokens": tokens}
+        found = {"epoch": epoch, "rows": rows, "tokens": tokens}
+        if self._plan.is_weighted:
+            found["padded"], found["cut"] = self._tally.of(0)
+        return found
 
     def _identity(self) -> dict[str, int | str]:
         """Return what the order depends on."""

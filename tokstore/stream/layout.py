@@ -18,12 +18,14 @@ from tokstore.ragged import ragged_index
 from tokstore.stream.lines import Key, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowPoolLine
 from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
 
 __all__ = ["Layout", "Placed", "RowLayout", "ValueLayout"]
 
 I64 = NDArray[np.int64]
 Hold = Callable[[Key], Window]
+ValueLine = PoolLine | SpanLine | WeightedLine | WeightedPoolLine
 
 
 class Placed(NamedTuple):
@@ -43,7 +45,7 @@ class Placed(NamedTuple):
 class ValueLayout:
     """Rows of a line that is counted in values: `concat` and `fit`."""
 
-    def __init__(self, plan: Plan, line: PoolLine | SpanLine, epoch: int, following: bool) -> None:
+    def __init__(self, plan: Plan, line: ValueLine, epoch: int, following: bool) -> None:
         self._plan, self.line, self._epoch = plan, line, epoch
         self._following = following and plan.packing == "concat"
         self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
@@ -92,7 +94,7 @@ class ValueLayout:
     def place(self, line_rows: I64, hold: Hold) -> Placed:
         """Return the pieces of rows of the line; rows ascend."""
         if self._plan.packing == "concat":
-            return self._pieces(*self._bounds(line_rows), hold)
+            return self._without_padding(self._pieces(*self._bounds(line_rows), hold))
         rows_of = self._plan.group_rows
         groups = line_rows // rows_of
         for group in np.unique(groups).tolist():
@@ -119,7 +121,16 @@ class ValueLayout:
         begins = np.ones(len(part), bool)
         begins[1:] = part[1:] != part[:-1]
         pieces = placed.pieces.at(back)
-        return Placed(pieces._replace(row=row[part], begins=begins), placed.window[back], placed.windows)
+        return self._without_padding(
+            Placed(pieces._replace(row=row[part], begins=begins), placed.window[back], placed.windows)
+        )
+
+    def _without_padding(self, placed: Placed) -> Placed:
+        """Leave out the padding of weighted lines, so that it comes at the end of a row (order.md 11.3)."""
+        if not self._plan.is_weighted:
+            return placed
+        real = np.flatnonzero(placed.pieces.position >= 0)
+        return Placed(placed.pieces.at(real), placed.window[real], placed.windows)
 
     def _pack(self, group: int, hold: Hold) -> Parts:
         """Pack the parts of items in one group into its rows (order.md 6.4)."""
@@ -146,13 +157,14 @@ class ValueLayout:
         """Return the value after each row on the line, and the numbers of the rows that have one."""
         _, stops = self._bounds(line_rows)
         has = np.flatnonzero(stops < self._plan.values)
-        return has, self._pieces(stops[has], stops[has] + 1, hold)
+        placed = self._without_padding(self._pieces(stops[has], stops[has] + 1, hold))
+        return has[placed.pieces.row], placed
 
 
 class RowLayout:
     """Rows of a line that is counted in rows: `whole` and `single`."""
 
-    def __init__(self, line: RowPoolLine | RowSpanLine) -> None:
+    def __init__(self, line: RowPoolLine | RowSpanLine | WeightedRowPoolLine) -> None:
         self.line = line
         self.turns = Line(line.lane_starts, 1)
 

@@ -25,6 +25,8 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.slab import NOTHING, Segments, Slab, join_segments
 from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
+from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
 from tokstore.stream.windows import Stretch, Window, decode_together, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
@@ -54,6 +56,7 @@ class RowReader:
         pad: Padding id.
         documents: Documents are told apart.
         following: Ids after the end of a row, or of a piece that is cut, are wanted.
+        tally: Counts what is padded and cut by weights.
     """
 
     def __init__(
@@ -67,9 +70,11 @@ class RowReader:
         pad: int,
         documents: bool,
         following: bool,
+        tally: Tally | None = None,
     ) -> None:
         self._source, self._plan, self._pool, self._threads = source, plan, pool, threads
         self._dtype, self._pad, self._documents, self._following = dtype, pad, documents, following
+        self._tally = tally
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
@@ -149,6 +154,8 @@ class RowReader:
 
     def _make_layout(self, epoch: int) -> Layout:
         plan, pool = self._plan, self._pool
+        if plan.is_weighted:
+            return self._weighted_layout(epoch)
         if plan.span_rows is not None:
             if pool is not None:
                 return RowLayout(RowPoolLine(plan, pool, epoch))
@@ -158,6 +165,19 @@ class RowReader:
             line = PoolLine(plan, pool, epoch)
         else:
             line = SpanLine(self._source, plan, self._dtype, self._pad, epoch)
+        return ValueLayout(plan, line, epoch, self._following)
+
+    def _weighted_layout(self, epoch: int) -> Layout:
+        plan, pool, tally = self._plan, self._pool, self._tally
+        if plan.span_rows is not None:
+            if pool is not None:
+                return RowLayout(WeightedRowPoolLine(plan, pool, epoch, tally))
+            return RowLayout(WeightedRowLine(self._source, plan, self._dtype, self._pad, epoch, tally))
+        line: WeightedPoolLine | WeightedLine
+        if pool is not None:
+            line = WeightedPoolLine(plan, pool, epoch, tally)
+        else:
+            line = WeightedLine(self._source, plan, self._dtype, self._pad, epoch, tally)
         return ValueLayout(plan, line, epoch, self._following)
 
     def _hold(self, epoch: int, key: Key) -> Window:
@@ -328,7 +348,7 @@ def _segments(at: I64, placed: Placed) -> Segments:
 def _padded(placed: Placed, gaps: I64) -> Placed:
     """Return pieces with one of padding at the end of every row that has a gap."""
     short = np.flatnonzero(gaps)
-    if not len(short) or not placed.windows:
+    if not len(short) or not len(placed.window):
         return placed
     pieces, window = placed.pieces, placed.window
     ends = np.searchsorted(pieces.row, short, side="right")

@@ -22,6 +22,7 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 
 __all__ = [
+    "DrawnStretch",
     "LineWindow",
     "Pieces",
     "RowWindow",
@@ -49,6 +50,40 @@ class Stretch:
     def __init__(self, start: Cut, stop: Cut, at: int, size: int) -> None:
         self.start, self.stop, self.at, self.size = start, stop, at, size
         self.done = False
+
+    def positions(self) -> I64:
+        """Return the samples of a stretch that cuts none."""
+        return np.arange(self.start.first, self.stop.first)
+
+    def lengths(self, source: Source) -> I64:
+        """Return the stored values of the samples that start in it."""
+        return source.lengths(self.start.first, self.stop.first)
+
+
+class DrawnStretch(Stretch):
+    """A stretch of some of the samples between two places, each of them whole.
+
+    Args:
+        positions: int64, the samples, ascending.
+        sizes: int64, their effective values.
+        inserted: Ids that are inserted into each.
+        at: Its place in the window.
+    """
+
+    __slots__ = ("_positions", "_stored")
+
+    def __init__(self, positions: I64, sizes: I64, inserted: int, at: int) -> None:
+        self._positions, self._stored = positions, sizes - inserted
+        start, stop = Cut(int(positions[0]), 0, 0), Cut(int(positions[-1]) + 1, 0, int(self._stored.sum()))
+        super().__init__(start, stop, at, int(sizes.sum()))
+
+    def positions(self) -> I64:
+        """Return the samples."""
+        return self._positions
+
+    def lengths(self, source: Source) -> I64:
+        """Return their stored values."""
+        return self._stored
 
 
 def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) -> tuple[Stretch, Units]:
@@ -260,7 +295,7 @@ def decode_together(
         return
     whole.sort(key=lambda one: one.start.first)
     stored = [one.stop.offset - one.start.offset for one in whole]
-    positions = np.concatenate([np.arange(one.start.first, one.stop.first) for one in whole])
+    positions = np.concatenate([one.positions() for one in whole])
     at, total = whole[0].at, sum(stored)
     ends = [one.at + one.size for one in whole]
     in_place = all(one.size == n for one, n in zip(whole, stored, strict=True)) and all(
@@ -289,7 +324,7 @@ def _put(source: Source, plan: Plan, stretch: Stretch, ids: NDArray[Any], values
             out[:] = ids
     else:
         single = stop.first - start.first == 1 and not start.rest and not stop.rest
-        lengths = np.array([len(ids)]) if single else source.lengths(start.first, stop.first)
+        lengths = np.array([len(ids)]) if single else stretch.lengths(source)
         units = units_between(start, stop, lengths)
         ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
         kept = np.ones(stretch.size, bool)
