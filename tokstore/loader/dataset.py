@@ -44,9 +44,12 @@ _DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
 class StreamingDataset(Resumable):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
-    Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
-    `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer` and the inserted ids, and on nothing else: not on
-    batch size, ranks, workers, threads or what was read before.
+    Every token comes exactly once an epoch (but for `overlong`). Of a view with weights every sample has as many copies
+    as its weight says, rounded up or down; what an epoch draws too little or too much is padded or cut, so that all
+    epochs have as many rows (order.md 11).
+
+    The order depends on the source, `seed`, the epoch, `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer`
+    and the inserted ids, and on nothing else: not on batch size, ranks, workers, threads or what was read before.
 
     One `iter()` gives `epochs` epochs, and the next one goes on with the epochs after them. An endless stream goes on
     after the last row that was handed out.
@@ -94,8 +97,8 @@ class StreamingDataset(Resumable):
         threads: Decoding threads; by default as many as processors, at most 4.
 
     Raises:
-        ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
-            environment tells no rank.
+        ValueError: An argument is outside its range, the view is empty or has no weight above 0, ranks cannot share
+            the global batch, or the environment tells no rank.
         TypeError: An argument has the wrong type.
 
     Example:
