@@ -26,7 +26,7 @@ __all__ = ["measure_draws", "measure_stream"]
 _ONE = 1 << 16
 _CLASSES = 1000
 _EPOCHS, _SPANS = 100, 50
-_SHARD_VALUES = 1 << 18
+_SPAN_VALUES = 1 << 18
 
 
 class Synthetic:
@@ -43,7 +43,12 @@ class Synthetic:
             count = part.stop - part.start
             self._lengths[part] = np.clip(rng.lognormal(np.log(120), 1.0, count), 4, 2048)
             self._weights[part] = np.rint(rng.lognormal(-0.5, 1.0, count) * mean * _ONE)
-        self.token_count = int(self._lengths.sum(dtype=np.int64))
+        ends = np.cumsum(self._lengths, dtype=np.int64)
+        self.token_count = int(ends[-1])
+        cells = np.arange(_SPAN_VALUES, self.token_count, _SPAN_VALUES)
+        edges = np.unique(np.concatenate([[0], np.searchsorted(ends, cells) + 1, [samples]]))
+        values = np.diff(np.append(0, ends[edges[1:] - 1]))
+        self._table = SimpleNamespace(samples=np.diff(edges), values=values, lead=np.zeros_like(values))
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -58,11 +63,7 @@ class Synthetic:
 
     def spans(self) -> SimpleNamespace:
         """Return the table of stored spans."""
-        ends = np.cumsum(self._lengths, dtype=np.int64)
-        cells = np.arange(_SHARD_VALUES, int(ends[-1]), _SHARD_VALUES)
-        edges = np.unique(np.concatenate([[0], np.searchsorted(ends, cells) + 1, [len(ends)]]))
-        before = np.concatenate([[0], ends])[edges]
-        return SimpleNamespace(samples=np.diff(edges), values=np.diff(before), lead=np.zeros(len(edges) - 1, np.int64))
+        return self._table
 
 
 def _spans(source: Synthetic, plan: Plan) -> Iterator[tuple[int, NDArray[np.uint32], NDArray[np.int64], Resampling]]:

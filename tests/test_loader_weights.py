@@ -202,6 +202,56 @@ def test_rows_of_windows(data: Any, packing: str, seed: int) -> None:
     compare(source, 8_192, (None, 2), (0, 3), **options)
 
 
+def test_view_order_of_several_spans() -> None:
+    """In view order every span is a window by itself, so that the rows do not depend on the buffer."""
+    rng = np.random.default_rng(2)
+    source = weighted(rng.integers(1, 2000, 900), rng.lognormal(0, 1, 900) * ONE)
+    for packing in PACKINGS:
+        options = {"overlong": "truncate"} if packing in ("whole", "single") else {}
+        compare(source, 8_192, (None, None), (1,), packing=packing, shuffle=False, **options)
+
+
+def test_copies_count_for_pools() -> None:
+    """A view with many copies of few samples is no pool, however few values it has."""
+    for weight, is_pool in ((2, True), (100, False)):
+        source = weighted([4, 3, 5, 4, 4, 1, 2, 4, 3, 4], [weight * ONE] * 10)
+        data = stream(source, seq_len=6, buffer=280, lanes=2)
+        assert data._plan.pooled == is_pool
+        compare(source, 6, (None, None), (0,), buffer=280, lanes=2)
+
+
+@pytest.mark.parametrize("documents", ["separate", "joined"])
+@pytest.mark.parametrize("buffer", [1, 64 << 20])
+def test_labels_of_the_next_value(documents: Any, buffer: int) -> None:
+    """With ``labels="next"`` padding is never a label, and a copy that is cut off ends where it is cut."""
+    rng = np.random.default_rng(6)
+    source = weighted(rng.integers(0, 900, 240), rng.lognormal(0, 1, 240) * ONE)
+    emit = ("input_ids", "labels", "attention_mask")
+    data = stream(
+        source, seq_len=700, lanes=1, labels="next", documents=documents, emit=emit, batch_size=1, buffer=buffer
+    )
+    view = reference.View(source._lengths.tolist(), source.table, weights=np.asarray(source.weights).tolist())
+    paddings = passed = 0
+    for epoch in range(3):
+        options = reference.Options(epoch, 0, True, 1, buffer, "concat", "error")
+        line = reference.weighted_line(view, options).line
+        paddings += sum(sample < 0 for sample, _, _ in line)
+        for number, batch in enumerate(data):
+            inside = reference.cut_line(line, number * 700, (number + 1) * 700)
+            real = [segment for segment in inside if segment[0] >= 0]
+            passed += any(segment[0] < 0 for segment in inside[:-1])
+            after = reference.cut_line(line, (number + 1) * 700, (number + 1) * 700 + 1) or [(-1, 0, 1)]
+            labels: list[int] = []
+            for segment, (sample, first, _) in zip(real, [*real[1:], *after], strict=True):
+                labels += source.segment(segment, None, None).tolist()[1:]
+                told = sample >= 0 and (documents == "joined" or first > 0)
+                labels.append(int(source.segment((sample, first, first + 1), None, None)[0]) if told else -100)
+            assert batch["labels"][0].tolist() == labels + [-100] * (700 - len(labels))
+        data.set_epoch(epoch + 1)
+    assert paddings
+    assert passed or buffer > 1
+
+
 def test_every_row_is_there_in_every_epoch() -> None:
     """Epochs have as many rows and values as each other; what is padded and cut is counted, and small."""
     rng = np.random.default_rng(5)
