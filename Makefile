@@ -61,7 +61,7 @@ types: $(VENV)/.wheel
 
 # The `pytest` script, unlike `python -m pytest`, does not put this folder on the path: `import tokstore` finds the wheel.
 pytest: $(VENV)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(or $(ARGS),--ignore=tests/peers --ignore=tests/test_examples.py)
+	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(or $(ARGS),-n auto --dist worksteal --ignore=tests/peers --ignore=tests/test_examples.py)
 
 $(TRAINERS)/.depends: $(VENV)/.made constraints.txt
 	$(BIN)/python -m venv $(TRAINERS)

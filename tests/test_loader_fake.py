@@ -35,6 +35,8 @@ def load_reference() -> ModuleType:
 
 
 reference: Any = load_reference()
+SMALL = 4096
+"""Values of a read that passes a closed gate."""
 
 
 class FakeSource:
@@ -55,6 +57,7 @@ class FakeSource:
         self.values_read = 0
         self.fail_after: int | None = None
         self.threads: set[str] = set()
+        self.gate: threading.Event | None = None
         self.wide = False
         self.ids: Any = self._ids
 
@@ -107,6 +110,8 @@ class FakeSource:
         start, end = int(self._before[first]) + skip, int(self._before[stop])
         end = end if limit is None else min(end, start + limit)
         place = np.arange(start, max(start, end))
+        if self.gate is not None and len(place) > SMALL and not self.gate.wait(60):
+            raise TimeoutError("a large read was waited for")
         self.values_read += len(place)
         sample = np.searchsorted(self._before, place, side="right") - 1
         values: NDArray[Any] = self.ids(sample, place - self._before[sample])

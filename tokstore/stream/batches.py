@@ -27,8 +27,8 @@ __all__ = ["BatchIterator", "Rows"]
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
 _SLAB_EPOCHS = 32
-_LANE_ROWS = 8
-"""Rows that a slab should have of every lane, so that a gather is worth its call."""
+_LANE_ROWS = 32
+"""Rows that a slab should have of every lane, so that looking up a window is worth its calls."""
 
 
 class Rows(NamedTuple):
@@ -78,9 +78,14 @@ class BatchIterator:
         self._slab_batches = max(1, wanted // (turns.batch_rows * mean))
         if turns.chunk > 1:
             self._slab_batches = turns.chunk
-        # About one window's worth of rows, over all ranks and workers, is decoded ahead.
-        rows_ahead = 0 if plan.pooled else min(max(plan.lanes, plan.window // mean), plan.rows)
-        self._ahead = -(-rows_ahead // (turns.global_rows * turns.workers))
+        # About one window's worth of rows, over all ranks and workers, is decoded ahead; the next slab, too, where that
+        # adds little to the windows that are held anyway.
+        ahead = 0
+        if not plan.pooled:
+            slab = self._slab_batches * turns.batch_rows * turns.ranks * turns.workers
+            little = plan.lanes * plan.window // (4 * mean)
+            ahead = min(max(plan.lanes, plan.window // mean, min(slab, little)), plan.rows)
+        self._ahead = -(-ahead // (turns.global_rows * turns.workers))
         self._done = done
         self._slab: Slab | None = None
         self._numbers: list[int] = []

@@ -200,7 +200,7 @@ class RowReader:
     def _decode(self, stretches: list[Stretch], window: Window) -> None:
         """Decode stretches of a window, unless nobody waits for them any more."""
         if not self._stopped:
-            decode_together(self._source, self._plan, stretches, window.values)
+            decode_together(self._source, self._plan, [(one, window.values) for one in stretches])
 
     def _request(self, windows: Iterable[Window]) -> None:
         """Hand what is not decoded yet of windows to the threads, unless it is there already."""
@@ -241,9 +241,11 @@ class RowReader:
             for index, window in enumerate(one.windows):
                 sources.setdefault(id(window), []).append(one.pieces.source[one.window == index])
                 windows[id(window)] = window
+        places = []
         for name, window in windows.items():
             parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
-            decode_together(self._source, self._plan, parts, window.values, self._threads)
+            places += [(part, window.values) for part in parts]
+        decode_together(self._source, self._plan, places, self._threads)
         return True
 
     # Cutting ----------------------------------------------------------------------------------------------------

@@ -86,6 +86,10 @@ class DrawnStretch(Stretch):
         return self._stored
 
 
+Place = tuple[Stretch, NDArray[Any]]
+"""A stretch, and the values of the window that it is decoded into."""
+
+
 def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) -> tuple[Stretch, Units]:
     """Make the stretch between two cuts, with its units."""
     units = units_between(start, stop, source.lengths(start.first, stop.first))
@@ -264,7 +268,9 @@ def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -
     out = values[stretch.at : stretch.at + stretch.size]
     room = out if stretch.size == stored else None
     ids = np.zeros(0, values.dtype)
-    if stored:
+    if stored and isinstance(stretch, DrawnStretch):
+        ids = source.read_samples(stretch.positions())
+    elif stored:
         ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room)
     if len(ids) != stored:
         raise TokstoreError(
@@ -273,46 +279,53 @@ def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -
     _put(source, plan, stretch, ids, values)
 
 
-def decode_together(
-    source: Source, plan: Plan, stretches: Sequence[Stretch], values: NDArray[Any], pool: Executor | None = None
-) -> None:
-    """Decode stretches into their places in `values`, those of whole samples by one read.
+def decode_together(source: Source, plan: Plan, places: Sequence[Place], pool: Executor | None = None) -> None:
+    """Decode stretches into their places, those of whole samples by one read.
 
     Args:
         source: Where the samples are.
         plan: The plan of the stream.
-        stretches: Any of one window; each sample is in one of them at most.
-        values: Of the window.
+        places: Stretches, each with the values of its window.
         pool: Threads to decode on, for a caller that is none of them.
     """
-    whole = [
-        one for one in stretches if not one.start.rest and not one.stop.rest and one.stop.offset > one.start.offset
-    ]
-    for stretch in stretches:
-        if stretch not in whole:
+    whole: list[Place] = []
+    read = 0
+    for stretch, values in sorted(places, key=lambda place: place[0].start.first):
+        start, stop = stretch.start, stretch.stop
+        # The windows of two epochs may want the same sample.
+        if not start.rest and not stop.rest and stop.offset > start.offset and start.first >= read:
+            whole.append((stretch, values))
+            read = stop.first
+        else:
             decode(source, plan, stretch, values)
     if not whole:
         return
-    whole.sort(key=lambda one: one.start.first)
-    stored = [one.stop.offset - one.start.offset for one in whole]
-    positions = np.concatenate([one.positions() for one in whole])
-    at, total = whole[0].at, sum(stored)
-    ends = [one.at + one.size for one in whole]
-    in_place = all(one.size == n for one, n in zip(whole, stored, strict=True)) and all(
-        end == one.at for end, one in zip(ends[:-1], whole[1:], strict=True)
-    )
-    room = values[at : at + total] if in_place else None
+    stored = [one.stop.offset - one.start.offset for one, _ in whole]
+    positions = np.concatenate([one.positions() for one, _ in whole])
+    total = sum(stored)
+    room = _one_place(whole, stored)
     ids = source.read_samples(positions, out=room, pool=pool)
     if len(ids) != total:
         raise TokstoreError(f"{len(positions)} samples gave {len(ids)} values instead of {total}", rule="order.md 4.1")
     if ids is room:
-        for stretch in whole:
+        for stretch, _ in whole:
             stretch.done = True
         return
     before = 0
-    for stretch, n in zip(whole, stored, strict=True):
+    for (stretch, values), n in zip(whole, stored, strict=True):
         _put(source, plan, stretch, ids[before : before + n], values)
         before += n
+
+
+def _one_place(places: Sequence[Place], stored: Sequence[int]) -> NDArray[Any] | None:
+    """Return where all stored values go, if that is one place without inserted ids between them."""
+    first, values = places[0]
+    at = first.at
+    for (stretch, window), n in zip(places, stored, strict=True):
+        if window is not values or stretch.at != at or stretch.size != n:
+            return None
+        at += n
+    return values[first.at : at]
 
 
 def _put(source: Source, plan: Plan, stretch: Stretch, ids: NDArray[Any], values: NDArray[Any]) -> None:
