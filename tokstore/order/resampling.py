@@ -21,8 +21,8 @@ I64 = NDArray[np.int64]
 _SHIFT = 16
 _HALF = 1 << (_SHIFT - 1)
 _ROTATION = 40_501
-"""2**16 times the golden section, but for a thousandth of a percent: odd, and of what is near it the number whose
-multiples are spread most evenly."""
+"""2**16 times the golden section to four digits: of the odd numbers around it the one whose first hundred multiples
+are spread most evenly."""
 _JOINED_DRAWS = 128 << _SHIFT
 MOST_JOINED = 1 << 22
 """Values from which spans are joined no further where nothing is shuffled."""

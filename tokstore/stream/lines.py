@@ -68,9 +68,10 @@ class Pool:
             if self.weights is None:
                 self.stretches.append(Stretch(start, stop, places[span], places[span + 1] - places[span]))
                 continue
-            some = positions[slice(*np.searchsorted(positions, (start.first, stop.first)))]
-            if len(some):
-                self.stretches.append(DrawnStretch(some, self.sizes[some], inserted, int(self.begins[some[0]])))
+            a, b = np.searchsorted(positions, (start.first, stop.first)).tolist()
+            if a < b:
+                at = int(self.samples.begins[a])
+                self.stretches.append(DrawnStretch(positions[a:b], self.samples.sizes[a:b], inserted, at))
 
 
 def room(values: int, dtype: np.dtype[Any], plan: Plan, pad: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ decoded. Its copies are shuffled, and then cut or filled up to what the plan say
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,23 +47,22 @@ class _Held(NamedTuple):
 
 def _held(drawings: Sequence[Drawing], spans: I64, inserted: int) -> _Held:
     """Lay the samples of spans end to end in view order, so that one read can decode many of them into place."""
-    stretches: list[Stretch] = []
-    begins = [np.zeros(0, np.int64)] * len(drawings)
-    at = 0
     by_place = np.argsort(spans).tolist()
-    for number in by_place:
-        one = drawings[number]
-        begins[number] = np.cumsum(one.sizes) - one.sizes + at
-        if len(one.positions):
-            stretches.append(DrawnStretch(one.positions, one.sizes, inserted, at))
-            at += stretches[-1].size
+    edges = before(np.array([len(drawings[number].positions) for number in by_place], np.int64)).tolist()
     none = np.zeros(0, np.int64)
-    samples = Samples(
-        np.concatenate([none, *(begins[number] for number in by_place)]),
-        np.concatenate([none, *(drawings[number].positions for number in by_place)]),
-        np.concatenate([none, *(drawings[number].sizes for number in by_place)]),
-    )
-    return _Held(stretches, begins, at, samples)
+    positions = np.concatenate([none, *(drawings[number].positions for number in by_place)])
+    sizes = np.concatenate([none, *(drawings[number].sizes for number in by_place)])
+    ends = np.cumsum(sizes)
+    starts, size = ends - sizes, int(sizes.sum())
+    kind = np.int32 if size < 1 << 31 else np.int64
+    samples = Samples(starts.astype(kind), positions, sizes.astype(kind))
+    begins = [none] * len(drawings)
+    stretches: list[Stretch] = []
+    for number, (a, b) in zip(by_place, pairwise(edges), strict=True):
+        begins[number] = starts[a:b]
+        if a < b:
+            stretches.append(DrawnStretch(positions[a:b], samples.sizes[a:b], inserted, int(starts[a])))
+    return _Held(stretches, begins, size, samples)
 
 
 def _line_window(
@@ -98,7 +98,7 @@ def _line_window(
         padding=padding,
         samples=samples,
         ends=ends.astype(kind),
-        sources=begins,
+        sources=begins.astype(np.int32 if padding < 1 << 31 else np.int64),
         positions=positions,
         fresh=None,
     )

@@ -65,17 +65,18 @@ class DrawnStretch(Stretch):
 
     Args:
         positions: int64, the samples, ascending.
-        sizes: int64, their effective values.
+        sizes: Their effective values.
         inserted: Ids that are inserted into each.
         at: Its place in the window.
     """
 
-    __slots__ = ("_positions", "_stored")
+    __slots__ = ("_inserted", "_positions", "_sizes")
 
-    def __init__(self, positions: I64, sizes: I64, inserted: int, at: int) -> None:
-        self._positions, self._stored = positions, sizes - inserted
-        start, stop = Cut(int(positions[0]), 0, 0), Cut(int(positions[-1]) + 1, 0, int(self._stored.sum()))
-        super().__init__(start, stop, at, int(sizes.sum()))
+    def __init__(self, positions: I64, sizes: NDArray[Any], inserted: int, at: int) -> None:
+        self._positions, self._sizes, self._inserted = positions, sizes, inserted
+        size = int(sizes.sum(dtype=np.int64))
+        stop = Cut(int(positions[-1]) + 1, 0, size - inserted * len(positions))
+        super().__init__(Cut(int(positions[0]), 0, 0), stop, at, size)
 
     def positions(self) -> I64:
         """Return the samples."""
@@ -83,7 +84,7 @@ class DrawnStretch(Stretch):
 
     def lengths(self, source: Source) -> I64:
         """Return their stored values."""
-        return self._stored
+        return self._sizes.astype(np.int64) - self._inserted
 
 
 Place = tuple[Stretch, NDArray[Any]]
