@@ -42,7 +42,7 @@ def stream(source: Any, packing: str = "concat", **options: Any) -> StreamingDat
     return StreamingDataset(source, packing=None if packing == "single" else packing, **(given_options | options))
 
 
-def expected(source: FakeSource, seq_len: int, epoch: int, extra: tuple[Any, Any], **options: Any) -> list[Any]:
+def expected(source: FakeSource, seq_len: int, epoch: int, extra: tuple[Any, Any], /, **options: Any) -> list[Any]:
     """Return the segments of every row by the reference, and its values."""
     bos, eos = extra
     view = reference.View(
@@ -379,6 +379,20 @@ def test_mixture_of_weighted_and_plain(tmp_path: Path) -> None:
     again = stream(mix, epochs=None, **options)
     again.load_state_dict(state)
     assert next(iter(again))["input_ids"].equal(batches[6]["input_ids"])
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_rows_of_the_second_source(packing: str) -> None:
+    """The number of a source in a mixture is part of what it draws and shuffles by."""
+    heavy = weighted([(5 * i) % 13 for i in range(40)], [(i * 9001) % 150_000 for i in range(40)])
+    mix = ts.Mixture({"plain": FakeSource([7] * 30), "heavy": heavy}, shares={"plain": 0.5, "heavy": 0.5})
+    emit = ("input_ids", "attention_mask", "source")
+    rows = expected(heavy, 12, 0, (None, None), lanes=1, packing=packing, source=1)
+    data = stream(mix, packing, seq_len=12, lanes=1, epochs=None, emit=emit)
+    mine = (row for row in data if int(row["source"]) == 1)
+    for _, ids in rows:
+        row = next(mine)
+        assert row["input_ids"].numpy()[: int(row["attention_mask"].sum())].tolist() == ids.tolist()
 
 
 def test_processes_and_rows_without_samples(tmp_path: Path) -> None:
