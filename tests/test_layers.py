@@ -51,6 +51,7 @@ LAYERS = [
     "version",
     "sample_ids",
     "deliver",
+    "losses",
     "pieces",
     "vector_reading",
     "reading",

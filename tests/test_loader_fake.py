@@ -91,7 +91,7 @@ class FakeSource:
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
 
-    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None) -> NDArray[Any]:
+    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None) -> NDArray[Any]:
         """Return ids of samples at ascending positions."""
         assert (np.diff(positions) > 0).all()
         breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
@@ -100,7 +100,7 @@ class FakeSource:
         return np.concatenate([np.zeros(0, np.int32), *found])
 
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None, lost: Any = None
     ) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)

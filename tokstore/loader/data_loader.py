@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tokstore.loader.batch import Batch
+from tokstore.losses import LostBlock
 from tokstore.stream.collate import Split
 
 __all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
@@ -34,10 +35,17 @@ class Chunk:
         parts: What the batches have by name.
         places: The rows of every batch, and the row after it.
         plain: Batches are single rows, as plain dicts.
+        lost: How many of their tokens are lost, and which blocks were lost since the last chunk.
     """
 
-    def __init__(self, parts: Mapping[str, Split | list[Any]], places: list[tuple[range, int]], plain: bool) -> None:
-        self._places, self._plain = places, plain
+    def __init__(
+        self,
+        parts: Mapping[str, Split | list[Any]],
+        places: list[tuple[range, int]],
+        plain: bool,
+        lost: tuple[int, list[LostBlock]] | None = None,
+    ) -> None:
+        self._places, self._plain, self.lost = places, plain, lost
         self._columns: dict[str, _Narrow | list[Any]] = {
             name: _Narrow(one) if isinstance(one, Split) else one for name, one in parts.items()
         }
@@ -134,6 +142,11 @@ class StreamLoader(DataLoader[Any]):
         if end is not None:
             stream._next_row = end
         for chunk in iterator:
+            if chunk.lost is not None and stream._skipped is not None:
+                stream._skipped.tokens += chunk.lost[0]
+                for block in chunk.lost[1]:
+                    stream._skipped.add(block)
+                stream._skipped.warn(stream._skipped.news())
             for batch in chunk.batches():
                 start += stream._global_rows
                 stream._progress = start if end is None else min(start, end)

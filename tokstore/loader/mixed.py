@@ -11,6 +11,7 @@ import numpy as np
 from tokstore.mixture import Mixture
 from tokstore.order import lane_count, part_of_buffer, window_values
 from tokstore.stream.arguments import integer, special
+from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
 from tokstore.stream.plan import make_plan
@@ -85,6 +86,7 @@ def mix_reader(
     dtype: np.dtype[Any],
     pad: int,
     tally: Tally | None,
+    report: Report | None = None,
     **wanted: bool,
 ) -> MixReader:
     """Make a reader of a mixture, and the pools at first use.
@@ -97,13 +99,18 @@ def mix_reader(
         dtype: Of ids.
         pad: Padding id.
         tally: Counts what is padded and cut by weights.
+        report: As of `RowReader`.
         **wanted: ``documents`` and ``following`` of `RowReader`.
     """
     readers = []
     for number, (one, source) in enumerate(zip(plan.plans, joined.sources, strict=True)):
         if one.pooled and number not in pools:
             pools[number] = Pool(source, one, dtype, pad)
-        readers.append(RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, tally=tally, **wanted))
+        readers.append(
+            RowReader(
+                source, one, pools.get(number), threads, dtype=dtype, pad=pad, tally=tally, report=report, **wanted
+            )
+        )
     return MixReader(plan, readers, joined, dtype, pad)
 
 

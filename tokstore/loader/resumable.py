@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from tokstore.loader.batch import Batch
 from tokstore.loader.mixed import MixOptions, adopted
+from tokstore.loader.skipping import Skipped
 from tokstore.mixture import Mixture
 from tokstore.stream.arguments import integer, one_of
 from tokstore.stream.lines import Pool
@@ -36,6 +37,7 @@ class Resumable(IterableDataset[Any]):
     _skip: int
     _loaded: bool
     _live: weakref.ref[Any] | None
+    _skipped: Skipped | None
 
     @property
     def _global_rows(self) -> int:
@@ -137,13 +139,21 @@ class Resumable(IterableDataset[Any]):
         ``"epoch"``, ``"rows"`` and ``"tokens"`` (exact at the ends of epochs, else to within a row) are those before
         the next global batch; batches that a `DataLoader` has prefetched do not count with `loader()`. A mixture has
         ``"epochs/name"``, ``"rows/name"`` and ``"tokens/name"`` for every source besides; its epoch is that of the
-        source that has been read whole least often.
+        source that has been read whole least often. With ``on_corrupt="skip"`` there are ``"lost_tokens"``, handed out
+        by this rank as padding, and ``"lost_blocks"``, both since this process began; a plain `DataLoader` with workers
+        counts in them, where they cannot be asked.
 
         A source with weights has ``"padded"`` and ``"cut"`` besides, in a mixture ``"padded/name"`` and ``"cut/name"``:
         what drawings had too little and too much in the windows that this process itself has made, in tokens, or in
         rows where rows are whole samples.
         """
-        rows = self._progress
+        lost = {}
+        if self._skipped is not None:
+            lost = {"lost_tokens": self._skipped.tokens, "lost_blocks": self._skipped.blocks}
+        return self._progress_of(self._progress) | lost
+
+    def _progress_of(self, rows: int) -> dict[str, int]:
+        """Return how far the stream is before a row."""
         if isinstance(self._plan, MixPlan):
             own = self._plan.progress(rows)
             counts = {kind: [n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokstore.order.bijection import permute, shuffled
-from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, WINDOW, derive_key
+from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, TRANSFORM, WINDOW, derive_key
 from tokstore.order.lanes import deal, is_pool, lane_count, window_target, window_values
 from tokstore.order.line import Line, epoch_rows, even_lane_starts, split_epochs
 from tokstore.order.mixture import Mixing, Slots, part_of_buffer, quantise, spread
@@ -19,6 +19,7 @@ __all__ = [
     "PACKING",
     "POOL",
     "SPANS",
+    "TRANSFORM",
     "WINDOW",
     "Cut",
     "Cuts",

@@ -35,11 +35,14 @@ class Placed(NamedTuple):
         pieces: Numbers of rows count as those that were asked for.
         window: int64 per piece, index into `windows`.
         windows: The windows.
+        ends: int64 per piece, where on the line the part of a sample ends that ends with it, else -1; only for `fit`
+            in view order, where ids that follow are wanted.
     """
 
     pieces: Pieces
     window: I64
     windows: list[Window]
+    ends: I64 | None = None
 
 
 class _Group(NamedTuple):
@@ -50,12 +53,14 @@ class _Group(NamedTuple):
         pieces: Their pieces; numbers of rows count from the first row of the group.
         window: int64 per piece, index into `keys`.
         keys: The windows. They are not kept, so that they can be let go of before the group is.
+        ends: As of `Placed`.
     """
 
     row_starts: I64
     pieces: Pieces
     window: I64
     keys: list[Key]
+    ends: I64 | None
 
 
 class ValueLayout:
@@ -63,7 +68,8 @@ class ValueLayout:
 
     def __init__(self, plan: Plan, line: ValueLine, epoch: int, following: bool) -> None:
         self._plan, self.line, self._epoch = plan, line, epoch
-        self._following = following and plan.packing == "concat"
+        # In view order a sample may go on in the window after a part of it.
+        self._following = following and (plan.packing == "concat" or not plan.shuffle)
         self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
         self._groups: dict[int, _Group] = {}
 
@@ -120,7 +126,7 @@ class ValueLayout:
             self._groups.pop(next(iter(self._groups)))
         held = [self._groups[group] for group in groups.tolist()]
         names = list(dict.fromkeys(key for one in held for key in one.keys))
-        found, owners = [], []
+        found, owners, ends = [], [], []
         for group, one, a, b in zip(
             groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
         ):
@@ -130,7 +136,9 @@ class ValueLayout:
             index = ragged_index(first, count)
             found.append(one.pieces.at(index)._replace(row=np.repeat(np.arange(a, b), count)))
             owners.append(np.array([names.index(key) for key in one.keys])[one.window[index]])
-        return Placed(_merged(found), np.concatenate(owners), [hold(key) for key in names])
+            ends += [] if one.ends is None else [one.ends[index]]
+        windows = [hold(key) for key in names]
+        return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
 
     def _without_padding(self, placed: Placed) -> Placed:
         """Leave out the padding of weighted lines, so that it comes at the end of a row (order.md 11.3)."""
@@ -179,9 +187,15 @@ class ValueLayout:
             length=last_value - first_value,
             begins=begin,
             left=found.left + (piece_end - last_value),
+            first=found.first + (first_value - piece_start),
         )
-        pieces, window, _ = self._without_padding(Placed(pieces, placed.window[piece], placed.windows))
-        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys)
+        ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
+        window = placed.window[piece]
+        if plan.is_weighted:  # padding comes at the end of a row
+            real = np.flatnonzero(pieces.position >= 0)
+            pieces, window = pieces.at(real), window[real]
+            ends_part = None if ends_part is None else ends_part[real]
+        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""
@@ -189,6 +203,16 @@ class ValueLayout:
         has = np.flatnonzero(stops < self._plan.values)
         placed = self._without_padding(self._pieces(stops[has], stops[has] + 1, hold))
         return has[placed.pieces.row], placed
+
+    def after_parts(self, placed: Placed, hold: Hold) -> tuple[I64, Placed]:
+        """Return the values after parts of samples in view order, and the numbers of the pieces that end such a part.
+
+        Whether a value is of the same sample, `Pieces.begins` tells.
+        """
+        ends = np.zeros(0, np.int64) if placed.ends is None else placed.ends
+        has = np.flatnonzero((ends >= 0) & (ends < self._plan.values))
+        has = has[np.argsort(ends[has])]
+        return has, self._pieces(ends[has], ends[has] + 1, hold)
 
 
 class RowLayout:
@@ -232,7 +256,7 @@ def _joined(found: list[Pieces], windows: list[Window]) -> Placed:
     """Return the pieces of several windows as one."""
     if not found:
         none = np.zeros(0, np.int64)
-        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none), none, [])
+        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none, none), none, [])
     pieces = _merged(found)
     return Placed(pieces, np.repeat(np.arange(len(found)), [len(one.row) for one in found]), windows)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokstore.errors import UnsupportedError
 from tokstore.order import Mixing, spread
-from tokstore.ragged import Ragged
+from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
@@ -285,13 +285,19 @@ class MixReader:
         """Return slabs of sources as one."""
         rows, seq_len = len(source), self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        following = None
-        for _, at, slab in parts:
+        following = follower = None
+        for number, at, slab in parts:
             used[at] = slab.used
-            if slab.following is not None:
-                if following is None:
-                    following = np.full(rows, NOTHING, np.int64)
+            if slab.following is not None and slab.follower is not None:
+                if following is None or follower is None:
+                    following, follower = (
+                        np.full(rows, NOTHING, np.int64),
+                        (np.full(rows, -1), np.zeros(rows, np.int64)),
+                    )
                 following[at] = slab.following
+                sample, first = slab.follower
+                follower[0][at] = np.where(sample < 0, -1, sample + self._joined.before[number])
+                follower[1][at] = first
         if seq_len is None:
             order = np.concatenate([np.zeros(0, np.int64), *(at for _, at, _ in parts)])
             flat = np.concatenate([np.zeros(0, self._dtype), *(slab.ids for _, _, slab in parts)])
@@ -303,7 +309,21 @@ class MixReader:
             if int(source.min()) < 0:
                 ids[source < 0] = self._pad
         segments = self._by_row([(number, at, slab.segments) for number, at, slab in parts])
-        return Slab(ids, used, segments, following, source)
+        made = Slab(ids, used, segments, following, source, follower)
+        made.lost = self._lost(parts, made)
+        return made
+
+    def _lost(self, parts: list[tuple[int, I64, Slab]], made: Slab) -> NDArray[np.bool_] | None:
+        """Return which ids of slabs are lost, in the layout of one made of them."""
+        if all(slab.lost is None for *_, slab in parts):
+            return None
+        lost = np.zeros(made.ids.shape, bool)
+        ends = made.ends()
+        for _, at, slab in parts:
+            if slab.lost is not None:
+                index = at if lost.ndim == 2 else ragged_index(ends[at], slab.used)
+                lost[index] = slab.lost
+        return lost
 
     def _by_row(self, parts: list[tuple[int, I64, Segments]]) -> Segments:
         """Return segments of sources as one, by row, with positions among all samples."""
@@ -323,4 +343,5 @@ class MixReader:
             joined([one.position + before[number] for number, _, one in parts]),
             joined([one.begins for *_, one in parts], bool),
             joined([one.after for *_, one in parts]),
+            joined([one.first for *_, one in parts]),
         )

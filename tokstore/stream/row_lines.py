@@ -47,7 +47,7 @@ def row_window(
     left = np.zeros(len(length), np.int64)
     left[:-1] = np.where((sample[1:] == sample[:-1]) & (offset[1:] > offset[:-1]), 1, 0)
     source = begins[sample] + offset
-    fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left]
+    fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left, offset]
     counts = np.diff(bounds)
     if budget is not None:
         order = (counting(rows) if order is None else order)[:budget]
@@ -75,6 +75,7 @@ class RowPoolLine(OneWindow[RowWindow]):
             pool.begins,
             np.arange(len(pool.sizes)),
         )  # fmt: skip
+        self._window.damage = pool.damage
 
 
 class RowSpanLine:

@@ -101,6 +101,7 @@ def _line_window(
         sources=begins.astype(np.int32 if padding < 1 << 31 else np.int64),
         positions=positions,
         fresh=None,
+        firsts=None,
     )
     return window, drawn - budget
 
@@ -187,6 +188,7 @@ class WeightedPoolLine(OneWindow[LineWindow]):
             0, plan.values, pool.stretches, pool.values, pool.held, pool.samples,
             (positions[order], sizes[order], begins[order]),
         )  # fmt: skip
+        self._window.damage = pool.damage
         if tally is not None:
             tally.count(plan.source, epoch, (0, 0), surplus)
 
@@ -252,3 +254,4 @@ class WeightedRowPoolLine(OneWindow[RowWindow]):
         self._window = row_window(
             0, parts, order, pool.stretches, pool.values, pool.held, pool.samples, begins, positions, plan.rows
         )
+        self._window.damage = pool.damage
