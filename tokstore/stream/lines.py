@@ -30,7 +30,8 @@ from tokstore.order import (
 from tokstore.order.spans import BLOCK
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
-from tokstore.stream.windows import DrawnStretch, LineWindow, Samples, Stretch, Window, stretch_between
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
+from tokstore.stream.windows import LineWindow, Samples, Window
 
 __all__ = ["Key", "OneWindow", "Pool", "PoolLine", "SpanLine", "dealt_spans", "room"]
 
