@@ -31,7 +31,8 @@ from tokstore.order.spans import BLOCK
 from tokstore.stream.damage import Damage
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
-from tokstore.stream.windows import DrawnStretch, LineWindow, Samples, Stretch, Window, stretch_between
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
+from tokstore.stream.windows import LineWindow, Samples, Window
 
 __all__ = ["Key", "OneWindow", "Pool", "PoolLine", "SpanLine", "dealt_spans", "room"]
 

@@ -13,8 +13,9 @@ from tokstore.stream.lines import Key, OneWindow, Pool, room
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 from tokstore.stream.span_windows import SpanWindows, before
+from tokstore.stream.stretches import Stretch
 from tokstore.stream.whole import RowParts, rows_of_samples
-from tokstore.stream.windows import Pieces, RowWindow, Samples, Stretch, counting
+from tokstore.stream.windows import Pieces, RowWindow, Samples, counting
 
 __all__ = ["RowPoolLine", "RowSpanLine", "row_window"]
 

@@ -26,9 +26,10 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab, join_segments
 from tokstore.stream.source import Source
+from tokstore.stream.stretches import Stretch
 from tokstore.stream.tally import Tally
 from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
-from tokstore.stream.windows import Stretch, Window, decode_together, gather
+from tokstore.stream.windows import Window, decode_together, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 

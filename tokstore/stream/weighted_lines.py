@@ -19,10 +19,11 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowSpanLine, row_window
 from tokstore.stream.source import Source
 from tokstore.stream.span_windows import SpanWindows, before
+from tokstore.stream.stretches import DrawnStretch, Stretch
 from tokstore.stream.tally import Tally
 from tokstore.stream.weighted import Drawing, drawing
 from tokstore.stream.whole import RowParts, rows_of_samples
-from tokstore.stream.windows import DrawnStretch, LineWindow, RowWindow, Samples, Stretch
+from tokstore.stream.windows import LineWindow, RowWindow, Samples
 
 __all__ = ["WeightedLine", "WeightedPoolLine", "WeightedRowLine", "WeightedRowPoolLine"]
 
