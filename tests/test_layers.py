@@ -53,6 +53,7 @@ LAYERS = [
     "deliver",
     "losses",
     "pieces",
+    "touched",
     "vector_reading",
     "reading",
     "buffers",

@@ -34,7 +34,7 @@ PAGE = (ROOT / "spec" / "order.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())
 
 
-WORDS = ("name", "packing", "overlong")
+WORDS = ("name", "packing", "overlong", "stop")
 """What is text in the vectors, and no integer."""
 
 

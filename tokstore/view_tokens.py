@@ -19,6 +19,7 @@ from tokstore.ragged import Ragged
 from tokstore.reading import read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
+from tokstore.touched import Touched, touched_blocks
 from tokstore.version import Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
@@ -112,6 +113,17 @@ class TokenReader(ViewReader):
         groups, order = self._located(places)
         found = read_lengths(self._version, column, groups)
         return found if order is None else found[order]
+
+    def token_blocks(self, first: int = 0, stop: int | None = None) -> Touched:
+        """Return how many blocks hold tokens of samples, and what they take; nothing is decoded.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+        """
+        begin, end, _ = slice(first, stop).indices(len(self))
+        groups, _ = self._located(np.arange(begin, end))
+        return touched_blocks(self._version, self.schema.column(self.token_column), groups)
 
     def read_range(
         self,

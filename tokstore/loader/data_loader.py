@@ -14,7 +14,7 @@ from tokstore.loader.batch import Batch
 from tokstore.losses import LostBlock
 from tokstore.stream.collate import Split
 
-__all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
+__all__ = ["Chunk", "StreamLoader", "as_tensor", "crossing_batches", "first_row", "make_loader"]
 
 _CROSSING_VALUES = 1 << 20
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
@@ -112,11 +112,14 @@ class Running:
 class StreamLoader(DataLoader[Any]):
     """A sized `DataLoader` whose state is that behind the last batch that it handed out.
 
-    It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do.
+    It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do. To
+    whoever makes another `DataLoader` of its parts, as Accelerate's ``skip_first_batches`` does, its dataset is the
+    stream, which gives batches; chunks come from a loader inside.
     """
 
     stream: Stream
     pinned: bool
+    chunks: DataLoader[Any] | None
     _is_accelerate_prepared = True
     _workers_go_on_at: int | None = None
 
@@ -125,7 +128,7 @@ class StreamLoader(DataLoader[Any]):
 
     def _passing(self) -> Iterator[Any]:
         stream = self.stream
-        if not self.num_workers:
+        if self.chunks is None:
             # What `DataLoader` would do here costs as much as a batch itself.
             for batch in stream._start(chunk=1):
                 yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
@@ -133,8 +136,9 @@ class StreamLoader(DataLoader[Any]):
         stream._settle()
         start, end, _ = stream._pass()
         if self._workers_go_on_at != stream._next_row:
-            self._iterator = None  # persistent workers are somewhere else: a state was loaded, or an epoch was set
-        iterator = super().__iter__()
+            # Persistent workers are somewhere else: a state was loaded, or an epoch was set.
+            self.chunks._iterator = None
+        iterator = iter(self.chunks)
         running = Running()
         stream._live = weakref.ref(running)
         stream._loaded = False
@@ -174,18 +178,24 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def crossing_batches(data: Stream) -> int:
+    """Return how many batches of a stream a worker of `StreamingDataset.loader` sends in one go."""
+    plan = data._plan
+    values = int((data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows)))
+    return max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
+
+
 def make_loader(data: Any, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
-    plan = data._plan
-    values = (data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows))
-    chunk = max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
-    made = StreamLoader(
-        _Chunked(data, chunk) if workers else data,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=persistent_workers,
-        multiprocessing_context=context,
-        collate_fn=_as_it_is,
-    )
+    chunk = crossing_batches(data)
+    options: dict[str, Any] = {
+        "batch_size": None,
+        "num_workers": workers,
+        "persistent_workers": persistent_workers,
+        "multiprocessing_context": context,
+        "collate_fn": _as_it_is,
+    }
+    made = StreamLoader(data, **options)
     made.stream, made.pinned = data, pin_memory
+    made.chunks = DataLoader(_Chunked(data, chunk), **options) if workers else None
     return made

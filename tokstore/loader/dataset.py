@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, get_worker_info
 from tokstore.column_types import Tokens
 from tokstore.loader.contents import aligned_reader, contents_of
 from tokstore.loader.data_loader import make_loader
-from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
+from tokstore.loader.mixed import MixOptions, check_epochs, mix_pass, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
+from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
-from tokstore.loader.resumable import Resumable
 from tokstore.loader.skipping import Skipped
 from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
@@ -45,7 +45,7 @@ __all__ = ["StreamingDataset"]
 _THREADS = 4
 
 
-class StreamingDataset(Resumable):
+class StreamingDataset(Planned):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
     Every token comes exactly once an epoch (but for `overlong`). Of a view with weights every sample has as many copies
@@ -59,8 +59,9 @@ class StreamingDataset(Resumable):
     after the last row that was handed out.
 
     Args:
-        source: A store, a view, or a `Mixture`, which needs ``epochs=None``. Where there is no column of `Tokens`, each
-            row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under its name.
+        source: A store, a view, or a `Mixture`, which needs ``epochs=None`` if it has no end. Where there is no column
+            of `Tokens`, each row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under
+            its name.
         seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
             batch as wide as its longest row.
         packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
@@ -72,7 +73,7 @@ class StreamingDataset(Resumable):
             States then stay valid when the number of ranks changes.
         shuffle: Shuffle samples, differently in every epoch; else the order of the view.
         seed: From 0 to 2**64 - 1.
-        epochs: Epochs per `iter()`; None for no end.
+        epochs: Epochs per `iter()`; None for no end. A mixture that ends has as many rows as its stop rule says.
         drop_last: Leave out the last batch of an `iter()` if it is not full. Else it is filled up with padding rows,
             so that all ranks have as many batches.
         labels: ``"same"``: the label of a place is its own id (Hugging Face models shift inside); ``"next"``: it is
@@ -181,10 +182,6 @@ class StreamingDataset(Resumable):
         for name, value, most in (*((n, v, 1 << 24) for n, v in sizes.items()), ("epochs", epochs, 1 << 32)):
             if value is not None:
                 integer(name, value, 1, most)
-        if isinstance(source, Mixture) and epochs is not None:
-            raise ValueError(
-                f"a mixture has no end: give epochs=None instead of epochs={epochs}, and count rows yourself"
-            )
         if None not in sizes.values():
             raise ValueError("give either batch_size, of this rank, or global_batch_size, of all ranks together")
         if lanes is not None:
@@ -230,6 +227,7 @@ class StreamingDataset(Resumable):
         if isinstance(source, Mixture):
             self._mix = source, MixOptions(*how, seq_len, bool(shuffle), seed, lanes, buffer, bos_id, eos_id)
             self._plan = plan_mixture(*self._mix)
+            check_epochs(self._plan, epochs)
         else:
             self._plan = make_plan(
                 cast(Source, self._source),
@@ -291,9 +289,9 @@ class StreamingDataset(Resumable):
         )
 
     def __len__(self) -> int:
-        if self._epochs is None:
+        if self._pass_rows is None:
             raise TypeError("a stream with epochs=None has no length")
-        return self._batches(self._epochs * self._plan.rows)
+        return self._batches(self._pass_rows)
 
     @property
     def _global_rows(self) -> int:
@@ -325,9 +323,12 @@ class StreamingDataset(Resumable):
     def _pass(self) -> tuple[int, int | None, int | None]:
         """Return first row, last row + 1 and batches of the next pass."""
         start = self._next_row
-        if self._epochs is None:
+        rows = self._pass_rows
+        if rows is None:
             return start, None, None
-        rows = self._epochs * self._plan.rows
+        if self._mix is not None:
+            start, end = mix_pass(start, rows, loaded=self._loaded)
+            return start, end, self._batches(end - start)
         end = (start // rows + 1) * rows
         batches = self._batches(end - start)
         if batches == 0 and start % rows:

@@ -7,6 +7,7 @@ from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, TRAN
 from tokstore.order.lanes import deal, is_pool, lane_count, window_target, window_values
 from tokstore.order.line import Line, epoch_rows, even_lane_starts, split_epochs
 from tokstore.order.mixture import Mixing, Slots, part_of_buffer, quantise, spread
+from tokstore.order.mixture_end import STOPS, EndingMixing
 from tokstore.order.packing import fit_rows, group_rows, group_values, whole_rows
 from tokstore.order.resampling import MOST_JOINED, Resampling, draw_offset, joined_spans, whole_numbers
 from tokstore.order.spans import Cuts, join_cuts, oversized, pieces, span_target, split_units, stored_cuts, thin_cuts
@@ -19,10 +20,12 @@ __all__ = [
     "PACKING",
     "POOL",
     "SPANS",
+    "STOPS",
     "TRANSFORM",
     "WINDOW",
     "Cut",
     "Cuts",
+    "EndingMixing",
     "Line",
     "Mixing",
     "Resampling",
