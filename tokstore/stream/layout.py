@@ -7,7 +7,7 @@ once those are made, which pieces of them the rows are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
 from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
-from tokstore.stream.lines import Key, PoolLine, SpanLine
+from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
-from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowPoolLine
+from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
+from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
 from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
 
-__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout"]
+__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout", "make_layout"]
 
 I64 = NDArray[np.int64]
 Hold = Callable[[Key], Window]
@@ -250,6 +252,41 @@ class RowLayout:
 
 
 Layout = ValueLayout | RowLayout
+
+
+def make_layout(
+    source: Source,
+    plan: Plan,
+    pool: Pool | None,
+    dtype: np.dtype[Any],
+    pad: int,
+    epoch: int,
+    following: bool,
+    tally: Tally | None,
+) -> Layout:
+    """Make the layout of an epoch.
+
+    Args:
+        source, plan, pool, dtype, pad, tally: As of `RowReader`.
+        epoch: The epoch.
+        following: Ids after the end of a row, or of a piece that is cut, are wanted.
+    """
+    line: ValueLine
+    if plan.is_weighted and plan.span_rows is not None:
+        if pool is not None:
+            return RowLayout(WeightedRowPoolLine(plan, pool, epoch, tally))
+        return RowLayout(WeightedRowLine(source, plan, dtype, pad, epoch, tally))
+    if plan.span_rows is not None:
+        return RowLayout(
+            RowSpanLine(source, plan, dtype, pad, epoch) if pool is None else RowPoolLine(plan, pool, epoch)
+        )
+    if plan.is_weighted and pool is not None:
+        line = WeightedPoolLine(plan, pool, epoch, tally)
+    elif plan.is_weighted:
+        line = WeightedLine(source, plan, dtype, pad, epoch, tally)
+    else:
+        line = SpanLine(source, plan, dtype, pad, epoch) if pool is None else PoolLine(plan, pool, epoch)
+    return ValueLayout(plan, line, epoch, following)
 
 
 def _joined(found: list[Pieces], windows: list[Window]) -> Placed:

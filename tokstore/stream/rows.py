@@ -20,15 +20,13 @@ from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.damage import Report
-from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
-from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
+from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
+from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
-from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab, join_segments
 from tokstore.stream.source import Source
 from tokstore.stream.stretches import Stretch
 from tokstore.stream.tally import Tally
-from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
 from tokstore.stream.windows import Window, decode_together, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
@@ -153,36 +151,10 @@ class RowReader:
         if found is None:
             for old in [number for number in self._epochs if number < epoch - 1]:
                 del self._epochs[old]
-            found = self._epochs[epoch] = self._make_layout(epoch)
+            found = self._epochs[epoch] = make_layout(
+                self._source, self._plan, self._pool, self._dtype, self._pad, epoch, self._following, self._tally
+            )
         return found
-
-    def _make_layout(self, epoch: int) -> Layout:
-        plan, pool = self._plan, self._pool
-        if plan.is_weighted:
-            return self._weighted_layout(epoch)
-        if plan.span_rows is not None:
-            if pool is not None:
-                return RowLayout(RowPoolLine(plan, pool, epoch))
-            return RowLayout(RowSpanLine(self._source, plan, self._dtype, self._pad, epoch))
-        line: PoolLine | SpanLine
-        if pool is not None:
-            line = PoolLine(plan, pool, epoch)
-        else:
-            line = SpanLine(self._source, plan, self._dtype, self._pad, epoch)
-        return ValueLayout(plan, line, epoch, self._following)
-
-    def _weighted_layout(self, epoch: int) -> Layout:
-        plan, pool, tally = self._plan, self._pool, self._tally
-        if plan.span_rows is not None:
-            if pool is not None:
-                return RowLayout(WeightedRowPoolLine(plan, pool, epoch, tally))
-            return RowLayout(WeightedRowLine(self._source, plan, self._dtype, self._pad, epoch, tally))
-        line: WeightedPoolLine | WeightedLine
-        if pool is not None:
-            line = WeightedPoolLine(plan, pool, epoch, tally)
-        else:
-            line = WeightedLine(self._source, plan, self._dtype, self._pad, epoch, tally)
-        return ValueLayout(plan, line, epoch, self._following)
 
     def _hold(self, epoch: int, key: Key) -> Window:
         """Return a window, not necessarily decoded."""
