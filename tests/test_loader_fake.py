@@ -44,6 +44,7 @@ class FakeSource:
 
     token_column = "tokens"
     weights: NDArray[np.uint32] | None = None
+    can_fork = True
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
         self.vocab_size = vocab_size
