@@ -300,7 +300,7 @@ class View(Exporting):
     ) -> View:
         """Return the samples with weights: how often each is expected in an epoch, in steps of 2**-16.
 
-        Weights that there were are replaced.
+        Weights that there were are replaced. Reading pays weights no heed; `StreamingDataset` draws by them.
 
         Args:
             by: A column of numbers, one number per sample, or a function from a batch to one number per sample.
