@@ -43,6 +43,7 @@ class FakeSource:
     """Samples of given lengths. Counts what is read, and fails where it is told to."""
 
     token_column = "tokens"
+    can_fork = True
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
         self.vocab_size = vocab_size

@@ -188,6 +188,9 @@ def crossing_batches(data: Stream) -> int:
 def make_loader(data: Any, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
     chunk = crossing_batches(data)
+    sources = getattr(data._source, "sources", [data._source])
+    if workers and context is None and not all(one.can_fork for one in sources):
+        context = "spawn"
     options: dict[str, Any] = {
         "batch_size": None,
         "num_workers": workers,

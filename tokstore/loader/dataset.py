@@ -379,7 +379,7 @@ class StreamingDataset(Planned):
             num_workers: Processes that make batches; 0 or 1 is enough for most, since decoding has its own threads.
             pin_memory: Copy batches to pinned memory.
             persistent_workers: Keep the processes between passes.
-            multiprocessing_context: As of `DataLoader`.
+            multiprocessing_context: As of `DataLoader`; ``"spawn"`` by default for stores in object stores.
         """
         return make_loader(
             self, integer("num_workers", num_workers, 0, 1 << 10), pin_memory, persistent_workers,

@@ -62,6 +62,11 @@ class CodeRows:
         return len(self.view)
 
     @property
+    def can_fork(self) -> bool:
+        """Whether a forked process can go on reading."""
+        return bool(self.view.can_fork)
+
+    @property
     def token_count(self) -> int:
         """Codes of all samples."""
         return len(self) * self.width

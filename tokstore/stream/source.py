@@ -40,6 +40,10 @@ class Source(Protocol):
         """Return the number of samples."""
 
     @property
+    def can_fork(self) -> bool:
+        """Whether a forked process can go on reading."""
+
+    @property
     def token_count(self) -> int:
         """Values of the token column."""
 
