@@ -32,12 +32,9 @@ function describeSamples({ schema, ids, rows, refused, spans }) {
     columns: schema.map(describeColumn),
     refused: [...refused].sort(),
     samples: ids.map((id, i) => {
-      const sample = { id: String(id) };
-      for (const column of schema) {
-        const values = rows.get(column.name);
-        if (values !== undefined) sample[column.name] = describeValue(column, values[i]);
-      }
-      return sample;
+      // Entries, since a column may be named __proto__.
+      const here = schema.filter(({ name }) => rows.has(name));
+      return Object.fromEntries([["id", String(id)], ...here.map((column) => [column.name, describeValue(column, rows.get(column.name)[i])])]);
     }),
     spans: spans.map((shard) => shard.map((span) => span.map(String))),
   };

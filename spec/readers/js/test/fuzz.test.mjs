@@ -9,6 +9,8 @@ import { StoredBlock, decodeBlock } from "../src/codecs.mjs";
 import { parseCodeModel } from "../src/codes.mjs";
 import { Page, parseDeletions, parsePlan, unwrap } from "../src/manifest.mjs";
 import { parseMetadata } from "../src/metadata.mjs";
+import { xxh64 } from "../src/xxh64.mjs";
+import { ROWS_SECTION, TABLE, seedOf } from "../src/entries.mjs";
 import { parseCategories } from "../src/numbers.mjs";
 import { parseRankTable } from "../src/tokens.mjs";
 import { parseVectorModel } from "../src/vectors.mjs";
@@ -176,4 +178,82 @@ test("a flipped bit gives the same values or an error", async () => {
       assert.ok(error instanceof ReadError, error.stack);
     }
   }
+});
+
+/** Read every row of a reader, and every column from front to back. */
+async function readAll(reader) {
+  for (let i = 0; i < Math.min(reader.length, 50); i++) await reader.row(i);
+  for (const { name } of reader.columns) {
+    let count = 0;
+    for await (const values of reader.pieces(name)) if ((count += values.length) > 1000) break;
+  }
+}
+
+/** Try mutations that have right checksums; `make` gives a vector with one, or throws when it cannot. */
+async function attackWhole(names, few, make, seed) {
+  const next = numbers(seed);
+  const vectors = names.map((name) => unpack(name)).filter(({ body }) => body.length < 9000);
+  let refused = 0;
+  for (let i = 0; i < few * SCALE; i++) {
+    const vector = make(vectors[i % vectors.length], next);
+    try {
+      await readAll(await openVector(vector));
+    } catch (error) {
+      assert.ok(error instanceof ReadError, `${vector.name}: ${error.stack}`);
+      refused++;
+    }
+  }
+  assert.ok(refused > (few * SCALE) / 4, `only ${refused} were refused`);
+}
+
+/** Change bits or bytes of a part, but not its length. */
+function strike(bytes, next) {
+  for (let changes = 1 + (next() % 2); changes > 0; changes--) {
+    const at = next() % bytes.length;
+    bytes[at] = next() % 2 === 0 ? bytes[at] ^ (1 << (next() & 7)) : [0, 1, 127, 128, 255][next() % 5];
+  }
+}
+
+/** Strike a table, a rows section, a block or the index of a file, and make all checksums right again. */
+function strikeFile(vector, next) {
+  const body = vector.body.slice();
+  const view = new DataView(body.buffer);
+  const end = body.length - 64;
+  const [indexAt, indexBytes] = [Number(view.getBigUint64(end + 16, true)), Number(view.getBigUint64(end + 24, true))];
+  const nonce = view.getBigUint64(24, true);
+  const columns = view.getUint32(indexAt + 8, true);
+  const entry = indexAt + 32 + 160 * (next() % columns);
+  const id = view.getUint32(entry, true);
+  const [table, rows] = [48, 80].map((at) => [entry + at, Number(view.getBigUint64(entry + at, true)), Number(view.getBigUint64(entry + at + 8, true))]);
+  const [[at, offset, length], number] = next() % 2 === 0 ? [table, TABLE] : [rows, ROWS_SECTION];
+  if (next() % 3 > 0 && length > 0) {
+    const part = body.subarray(offset, offset + length);
+    strike(part, next);
+    view.setBigUint64(at + 24, xxh64(part, seedOf(nonce, id, number)), true);
+  } else {
+    strike(body.subarray(indexAt, indexAt + indexBytes), next);
+  }
+  view.setBigUint64(end + 32, xxh64(body.subarray(indexAt, end), seedOf(nonce, 2 ** 32 - 1, 2 ** 32 - 1)), true);
+  view.setBigUint64(end + 56, xxh64(body.subarray(end, end + 56)), true);
+  return { ...vector, body };
+}
+
+/** Strike the newest root of a store, inline pages included, and make its checksum right again. */
+function strikeRoot(vector, next) {
+  const roots = vector.files.map(([path]) => path).filter((path) => path.startsWith("manifests/")).sort();
+  const files = vector.files.map(([path, bytes]) => {
+    if (path !== roots.at(-1)) return [path, bytes];
+    const copy = bytes.slice();
+    const end = copy.length - 8;
+    strike(copy.subarray(8, end), next);
+    new DataView(copy.buffer).setBigUint64(end, xxh64(copy.subarray(0, end)), true);
+    return [path, copy];
+  });
+  return { ...vector, files };
+}
+
+test("wrong numbers under right checksums", async () => {
+  const good = names("good");
+  await attackWhole(good.filter((name) => unpack(name).files === null), 4000, strikeFile, 12);
+  await attackWhole(good.filter((name) => unpack(name).files?.length > 3), 2000, strikeRoot, 13);
 });

@@ -58,6 +58,7 @@ def write_types(path: Path, level: str) -> None:
         many_codes=ts.Codes(5000, (64,)),
         flags=ts.Array(bool, (5,)),
         wide=ts.Array("uint64"),
+        __proto__=ts.Score("float64", optional=True),
     )
     order = np.argsort(rng.random((ROWS, 7)), axis=1)[:, :2]
     columns: dict[str, Any] = {
@@ -84,6 +85,7 @@ def write_types(path: Path, level: str) -> None:
         "many_codes": rng.zipf(1.2, (ROWS, 64)) % 5000,
         "flags": rng.random((ROWS, 5)) < 0.5,
         "wide": rng.integers(0, 2**64, ROWS, dtype=np.uint64),
+        "__proto__": [None if x < 0.2 else x for x in rng.random(ROWS)],
     }
     attachments = {"tokenizer.json": b"{}"}
     with ts.create(path, schema, level=level, shard_tokens=500, attachments=attachments, metadata={"a": 1}) as writer:

@@ -41,10 +41,12 @@ test("what a caller gets of every type", options, async () => {
       assert.deepEqual(value, values[i], `${name} of ${i}`);
       assert.equal(value === null, wanted.samples[i][name] === null, `${name} of ${i}`);
       if (value === null) continue;
-      if (name in kinds) assert.ok(value instanceof kinds[name], `${name} is no ${kinds[name].name}`);
+      if (Object.hasOwn(kinds, name)) assert.ok(value instanceof kinds[name], `${name} is no ${kinds[name].name}`);
     }
     const json = wanted.samples[i];
     assert.deepEqual(Array.from(row.tokens, String), json.tokens);
+    const bits = json.__proto__ === null ? null : Buffer.from(json.__proto__, "hex").readDoubleBE();
+    assert.ok(Object.hasOwn(row, "__proto__") && row.__proto__ === bits, "a column of any name is an own property");
     assert.deepEqual([row.source, String(row.wide)], [json.source, json.wide]);
     if (json.text?.values === undefined) assert.equal(row.text, json.text);
     else assert.equal(Buffer.byteLength(row.text), Number(json.text.values));
