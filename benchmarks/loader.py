@@ -176,7 +176,8 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
     say("first batches and resumes")
     rows = []
     generator = np.random.default_rng(1)
-    for name, packing in product(("ragged", "large"), ("concat", "fit", "whole")):
+    packings: tuple[Any, ...] = ("concat", "fit", "whole")
+    for name, packing in product(("ragged", "large"), packings):
         path = os.path.join(folder, name)
         firsts = []
         for _ in range(9):
