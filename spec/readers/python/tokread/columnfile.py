@@ -118,7 +118,7 @@ def open_column(data: bytes, nonce: int, column: Column, entry: Entry) -> Column
             "format.md 4.7",
         )
         require(
-            not entry.flags & RANGES or (column.dtype != BIT and column.type != CATEGORY),
+            not entry.flags & RANGES or (column.dtype != BIT and column.type != CATEGORY and not found.is_turned),
             f"column {column.name} has ranges",
             "format.md 4.5",
         )
