@@ -66,7 +66,7 @@ types: $(VENV)/.wheel
 
 # The `pytest` script, unlike `python -m pytest`, does not put this folder on the path: `import tokstore` finds the wheel.
 pytest: $(VENV)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(or $(ARGS),--ignore=tests/peers --ignore=tests/test_examples.py)
+	TOKSTORE_TEST_WHEEL=1 $(BIN)/pytest -q $(or $(ARGS),-n auto --dist worksteal --ignore=tests/peers --ignore=tests/test_examples.py)
 
 $(TRAINERS)/.depends: $(VENV)/.made constraints.txt
 	$(BIN)/python -m venv $(TRAINERS)
@@ -106,6 +106,7 @@ bench: $(VENV)/.wheel
 	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.shuffling $(if $(DATA),--data $(DATA))
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile

@@ -28,6 +28,8 @@ from benchmarks.measure import machine, peak_rss, table
 _SEQ_LEN = 2048
 _RUNS = 5
 _RESUMES = 1000
+_LARGE_VALUES = 5 << 25
+"""Values of a source of five times the default buffer."""
 
 
 class Chunks(Dataset[Any]):
@@ -141,15 +143,24 @@ def measure_rates(name: str, make: Callable[..., ts.StreamingDataset], peer: Cal
 
 
 def measure_large(folder: str, values: NDArray[Any], vocab: int, say: Callable[[str], None]) -> list[list[str]]:
-    """Return rates of a source of at least four times the buffer, shuffled by windows."""
+    """Return rates of a source of more than four times the default buffer, shuffled by spans and windows.
+
+    The corpus is smaller than that, so it comes several times, its rows in another order each time.
+    """
     say("large")
-    path = os.path.join(folder, "chunks")
-    buffer = 2 * len(values) // 5
-    mapped = median(lambda: consume(DataLoader(Chunks(path + ".bin"), batch_size=8, shuffle=True)))
+    path = os.path.join(folder, "large")
+    rows_of_corpus = values[: len(values) // _SEQ_LEN * _SEQ_LEN].reshape(-1, _SEQ_LEN)
+    times = -(-_LARGE_VALUES // rows_of_corpus.size)
+    orders = [np.random.default_rng(seed).permutation(len(rows_of_corpus)) for seed in range(times)]
+    rows_of_large = rows_of_corpus[np.concatenate(orders)]
+    write(path, rows_of_large.reshape(-1), np.full(len(rows_of_large), _SEQ_LEN), vocab)
+    peer = DataLoader(Chunks(path + ".bin"), batch_size=8, shuffle=True)
+    mapped = median(lambda: consume(peer, _LARGE_VALUES // 2))
     rows = []
-    for lanes in (12, 48):
-        rate = median(lambda n=lanes: consume(chunk_stream(path, buffer=buffer, lanes=n).loader()))  # type: ignore[misc]
-        rows.append([f"5 x the buffer, {lanes} lanes", f"{rate:.0f}", f"{rate / mapped:.2f}"])
+    for lanes in (None, 12):
+        rate = median(lambda n=lanes: consume(chunk_stream(path, lanes=n).loader(), _LARGE_VALUES // 2))  # type: ignore[misc]
+        name = f"{rows_of_large.size / 1e6:.0f} M tokens, {lanes or 48} lanes"
+        rows.append([name, f"{rate:.0f}", f"{rate / mapped:.2f}"])
     return rows
 
 

@@ -35,12 +35,15 @@ def load_reference() -> ModuleType:
 
 
 reference: Any = load_reference()
+SMALL = 4096
+"""Values of a read that passes a closed gate."""
 
 
 class FakeSource:
     """Samples of given lengths. Counts what is read, and fails where it is told to."""
 
     token_column = "tokens"
+    can_fork = True
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
         self.vocab_size = vocab_size
@@ -54,6 +57,7 @@ class FakeSource:
         self.values_read = 0
         self.fail_after: int | None = None
         self.threads: set[str] = set()
+        self.gate: threading.Event | None = None
         self.wide = False
         self.ids: Any = self._ids
 
@@ -77,7 +81,7 @@ class FakeSource:
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
 
-    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None) -> NDArray[Any]:
+    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None) -> NDArray[Any]:
         """Return ids of samples at ascending positions."""
         assert (np.diff(positions) > 0).all()
         breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
@@ -86,7 +90,7 @@ class FakeSource:
         return np.concatenate([np.zeros(0, np.int32), *found])
 
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None, lost: Any = None
     ) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)
@@ -96,6 +100,8 @@ class FakeSource:
         start, end = int(self._before[first]) + skip, int(self._before[stop])
         end = end if limit is None else min(end, start + limit)
         place = np.arange(start, max(start, end))
+        if self.gate is not None and len(place) > SMALL and not self.gate.wait(60):
+            raise TimeoutError("a large read was waited for")
         self.values_read += len(place)
         sample = np.searchsorted(self._before, place, side="right") - 1
         values: NDArray[Any] = self.ids(sample, place - self._before[sample])

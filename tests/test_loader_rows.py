@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -119,9 +120,11 @@ def test_first_batch_decodes_only_its_samples() -> None:
     """One batch of a large pool reads a few samples; after it, everything is read once and never again."""
     source = FakeSource([200] * 50_000)
     data = stream(source, seq_len=256, batch_size=2)
+    source.gate = threading.Event()
     iterator = iter(data)
     first = next(iterator)
     assert source.values_read <= 16 * 200
+    source.gate.set()
     rest = [batch["input_ids"] for batch in iterator]
     assert source.values_read <= source.token_count + 16 * 200
     before = source.values_read

@@ -20,6 +20,15 @@ def decoding() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("tokstore-decode")]
 
 
+@pytest.fixture(autouse=True)
+def no_others() -> None:
+    """Wait for the threads of iterators that other tests have forgotten."""
+    gc.collect()
+    for thread in decoding():
+        thread.join(30)
+    assert decoding() == []
+
+
 def started(buffer: int = 1, **options: Any) -> tuple[Any, FakeSource]:
     """Return an iterator that has handed out two batches, and its source."""
     source = FakeSource([900] * 800)

@@ -70,8 +70,9 @@ def test_fit_is_that_of_the_page(given_items: tuple[list[int], int], spare: int,
     places = laid(lengths, gap)
     got = fit_rows(array([start for start, _ in places]), array(lengths), capacity, rows)
     parts: list[list[tuple[int, int]]] = [[] for _ in range(rows)]
-    for row, start, length in zip(*(column.tolist() for column in got), strict=True):
+    for row, start, length, item in zip(*(column.tolist() for column in got), strict=True):
         parts[row].append((start, start + length))
+        assert places[item][0] <= start < start + length <= places[item][1]
     assert parts == reference.fit_parts(places, capacity, rows)
     assert list(zip(got.row.tolist(), got.start.tolist(), strict=True)) == sorted(
         (row, start) for row, mine in enumerate(parts) for start, _ in mine
@@ -111,7 +112,8 @@ def test_long_items_are_split_as_the_page_says(given_items: tuple[list[int], int
     """Full rows, and one part with the rest if there is any."""
     lengths, capacity = given_items
     places = laid(lengths, gap)
-    starts, sizes = split_long(array([start for start, _ in places]), array(lengths), capacity)
+    starts, sizes, which = split_long(array([start for start, _ in places]), array(lengths), capacity)
+    assert all(places[item][0] <= start < places[item][1] for item, start in zip(which, starts, strict=True))
     expected = reference.long_parts(places, capacity)
     assert list(zip(starts.tolist(), (starts + sizes).tolist(), strict=True)) == expected
 

@@ -34,7 +34,7 @@ PAGE = (ROOT / "spec" / "order.md").read_text(encoding="utf-8")
 FLAT = " ".join(PAGE.split())
 
 
-WORDS = ("name", "packing", "overlong")
+WORDS = ("name", "packing", "overlong", "stop")
 """What is text in the vectors, and no integer."""
 
 
@@ -173,7 +173,7 @@ def packed_parts(items: Any, seq_len: int, rows: int) -> list[list[list[int]]]:
     places = np.array(items, np.int64).reshape(-1, 2)
     parts = fit_rows(places[:, 0], places[:, 1] - places[:, 0], seq_len, rows)
     made: list[list[list[int]]] = [[] for _ in range(rows)]
-    for row, start, length in zip(*(column.tolist() for column in parts), strict=True):
+    for row, start, length, _ in zip(*(column.tolist() for column in parts), strict=True):
         made[row].append([start, start + length])
     return made
 

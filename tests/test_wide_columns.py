@@ -204,3 +204,18 @@ def test_too_many_categories_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="more than 65536 categories"), ts.open(tmp_path / "s").writer() as writer:
         writer.extend(c=["one more"])
     assert len(ts.open(tmp_path / "s")) == 65_536
+
+
+@pytest.mark.parametrize("shape", [(None,), (2,)])
+def test_unsigned_numbers_of_64_bits_in_lists(tmp_path: Path, shape: tuple[int | None, ...]) -> None:
+    """Lists with numbers below and above 2**63 are integers, one sample alone and several together."""
+    samples = [[1, 2**64 - 1], [3, 4], [2**63, 2**63 + 1]]
+    with ts.create(tmp_path / "s", ts.Schema(a=ts.Array("uint64", shape))) as writer:
+        writer.extend(a=samples)
+        writer.append(a=samples[0])
+        with pytest.raises((TypeError, ValueError), match="column 'a'"):
+            writer.extend(a=[[-1, 2**64 - 1]])
+        with pytest.raises(TypeError, match="takes integers"):
+            writer.extend(a=[[0.5, 2.0]])
+    store = ts.open(tmp_path / "s")
+    assert [store[i]["a"].tolist() for i in range(4)] == [*samples, samples[0]]

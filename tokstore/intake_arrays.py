@@ -61,6 +61,19 @@ def take_in_array(kind: ColumnType, name: str, given: Any) -> ColumnRows:
     return ColumnRows(values, found.lengths, found.valid, 1 if kind.ragged else kind.width)
 
 
+def _as_array(kind: ColumnType, item: Any) -> NDArray[Any]:
+    """Return one sample as an array; numpy makes floats of integers that neither int64 nor uint64 holds all."""
+    array = np.asarray(item)
+    if kind.dtype != np.uint64:
+        return array
+    if array.dtype.kind == "f" and not isinstance(item, np.ndarray):
+        numbers = np.asarray(item, object)
+        if all(isinstance(one, (int, np.integer)) and 0 <= one < 1 << 64 for one in numbers.flat):
+            return numbers.astype(np.uint64)
+    # Nor does it join arrays of the two without floats.
+    return array.astype(np.uint64) if array.dtype.kind == "i" and array.size and array.min() >= 0 else array
+
+
 def _fixed(kind: ColumnType, name: str, given: Any) -> _Given:
     """Return arrays of one shape."""
     shape = tuple(one or 1 for one in kind.shape)
@@ -79,7 +92,7 @@ def _fixed(kind: ColumnType, name: str, given: Any) -> _Given:
         array = given
     else:
         items, valid = split_missing(name, kind.optional, given)
-        arrays = [np.zeros(shape) if item is None else np.asarray(item) for item in items]
+        arrays = [np.zeros(shape) if item is None else _as_array(kind, item) for item in items]
         wrong = next((i for i, one in enumerate(arrays) if one.shape != shape), None)
         if wrong is not None:
             raise ValueError(f"column {name!r}: row {wrong} has shape {arrays[wrong].shape}, not {shape}")
@@ -106,7 +119,7 @@ def _ragged(kind: ColumnType, name: str, given: Any) -> _Given:
         counts = np.full(given.shape[0], given.shape[1], np.int64)
     elif is_sequence(given):
         items, valid = split_missing(name, kind.optional, given)
-        arrays = [np.zeros((0, *inner), kind.dtype) if item is None else np.asarray(item) for item in items]
+        arrays = [np.zeros((0, *inner), kind.dtype) if item is None else _as_array(kind, item) for item in items]
         wrong = next((i for i, one in enumerate(arrays) if one.shape[1:] != inner and one.size), None)
         if wrong is not None or any(one.ndim == 0 for one in arrays):
             raise ValueError(f"column {name!r} takes samples of shape {(None, *inner)}; row {wrong or 0} is none")

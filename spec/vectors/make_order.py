@@ -21,6 +21,7 @@ from spec.vectors.order_reference import (
     GOLDEN,
     M64,
     View,
+    ending_rows,
     epoch_of,
     epoch_rows,
     fit_parts,
@@ -143,6 +144,45 @@ MIXTURES: list[tuple[int, list[tuple[int, list[int]]]]] = [
 ]
 
 
+# Mixtures with an end: lanes, the shares of every stage, rows of an epoch of each source, limits, and the stop rule.
+Ending = tuple[int, list[tuple[int, list[int]]], list[int], list[int | None], str | None]
+ENDING: list[Ending] = [
+    (1, [(0, [1, 1])], [2, 3], [1, 1], None),
+    (3, [(0, [1, 1])], [4, 7], [1, 1], None),
+    (12, [(0, [7, 3])], [50, 40], [2, None], None),
+    (12, [(0, [7, 3])], [50, 40], [2, None], "first_exhausted"),
+    (12, [(0, [7, 3])], [50, 40], [None, None], "all_exhausted"),
+    (12, [(0, [7, 3])], [50, 40], [2, None], "all_exhausted"),
+    (12, [(0, [7, 3])], [50, 40], [2, None], "all_exhausted_without_replacement"),
+    (7, [(0, [5, 3, 0, 1]), (60, [1, 1, 2, 1])], [31, 17, 23, 5], [1, 2, 1, 3], "all_exhausted_without_replacement"),
+    (2, [(0, [1, 1]), (80, [0, 1])], [9, 20], [1, 1], "first_exhausted"),
+    (12, [(0, [1, 0]), (48, [0, 1])], [30, 10], [2, 3], None),
+]
+
+
+def ending_of(
+    lanes: int, asked: list[tuple[int, list[int]]], rows: list[int], limits: list[int | None], stop: str | None
+) -> dict[str, Any]:
+    """Return the vector of a mixture with an end: its first rows, and how many there are, if it ends."""
+    stages = [
+        stage_of(stage_start(row, lanes), quantise([Fraction(share) for share in shares], lanes), lanes)
+        for row, shares in asked
+    ]
+    found = ending_rows(stages, lanes, rows, limits, stop, 600)
+    if found is None:
+        raise ValueError("a vector of a mixture that a loader refuses")
+    given, ended = found
+    return {
+        "lanes": lanes,
+        "stages": [{"asked": row, "shares": shares} for row, shares in asked],
+        "epoch_rows": rows,
+        "max_epochs": limits,
+        "stop": stop,
+        "end": len(given) if ended else None,
+        "rows": given[:250],
+    }
+
+
 def mixture_of(lanes: int, asked: list[tuple[int, list[int]]]) -> dict[str, Any]:
     """Return the vector of one mixture: its stages, and what its first rows are."""
     stages = [
@@ -220,6 +260,7 @@ def vectors() -> dict[str, Any]:
         ],
         "near": [{"n": n, "candidates": near(n)} for n in (1, 2, 4, 12, 48, 64, 768, 16_384)],
         "mixtures": [mixture_of(*case) for case in MIXTURES],
+        "ending_mixtures": [ending_of(*case) for case in ENDING],
         "packed_epochs": [epochs_of(*case) for case in PACKED],
         "stream": [
             {"epoch_rows": n, "row": row, "epoch": epoch_of(row, n)[0], "epoch_row": epoch_of(row, n)[1]}

@@ -24,6 +24,7 @@ from tokstore.cli.delete import delete
 from tokstore.cli.demo import demo
 from tokstore.cli.info import info
 from tokstore.cli.pack import pack
+from tokstore.cli.plan import plan
 from tokstore.cli.prune import prune
 from tokstore.cli.tag import tag
 from tokstore.cli.verify import verify
@@ -48,7 +49,7 @@ def cli() -> None:
     """
 
 
-for _verb in (pack, commit, info, cat, verify, versions, tag, add_column, delete, compact, prune, demo):
+for _verb in (pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, compact, prune, demo):
     cli.add_command(_verb)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tokstore.order.bijection import permute, shuffled
-from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, WINDOW, derive_key
+from tokstore.order.keys import GROUP, ORDER_VERSION, PACKING, POOL, SPANS, TRANSFORM, WINDOW, derive_key
 from tokstore.order.lanes import deal, is_pool, lane_count, window_target, window_values
 from tokstore.order.line import Line, epoch_rows, even_lane_starts, split_epochs
 from tokstore.order.mixture import Mixing, Slots, part_of_buffer, quantise, spread
+from tokstore.order.mixture_end import STOPS, EndingMixing
 from tokstore.order.packing import fit_rows, group_rows, group_values, whole_rows
 from tokstore.order.spans import Cuts, join_cuts, oversized, pieces, span_target, split_units, stored_cuts, thin_cuts
 from tokstore.order.units import Cut, Units, cut_at, inner_cuts, units_between, window_cut
@@ -17,9 +18,12 @@ __all__ = [
     "PACKING",
     "POOL",
     "SPANS",
+    "STOPS",
+    "TRANSFORM",
     "WINDOW",
     "Cut",
     "Cuts",
+    "EndingMixing",
     "Line",
     "Mixing",
     "Slots",

@@ -8,18 +8,33 @@ fills as well as best-fit decreasing (Johnson 1974), which has to look at the it
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from operator import neg
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Parts", "fit_rows", "group_rows", "group_values", "pack_rows", "split_long", "whole_rows"]
+__all__ = ["Parts", "fit_rows", "group_rows", "group_values", "pack_rows", "split_long", "stable_order", "whole_rows"]
 
 I64 = NDArray[np.int64]
 
 _MOST_ROWS, _LEAST_ROWS = 512, 8
 _SLACK = 256
 _SHORT = 8
+
+
+_NARROW = 1 << 15
+"""Numbers below it are sorted as int16, for which numpy has a radix sort."""
+
+
+def stable_order(numbers: I64, limit: int) -> I64:
+    """Return the stable ascending order of numbers whose magnitude is below `limit`.
+
+    Example:
+        >>> stable_order(np.array([3, 1, 3, 0]), 4).tolist()
+        [3, 1, 0, 2]
+    """
+    return np.argsort(numbers.astype(np.int16) if limit <= _NARROW else numbers, kind="stable")
 
 
 class Parts(NamedTuple):
@@ -29,11 +44,13 @@ class Parts(NamedTuple):
         row: Row that the part lies in.
         start: First value of the part, in whatever the items were told in.
         length: Values of the part.
+        item: Number of the item that it is of.
     """
 
     row: I64
     start: I64
     length: I64
+    item: I64
 
 
 def group_rows(seq_len: int, window: int) -> int:
@@ -67,26 +84,30 @@ def pack_rows(lengths: I64, capacity: int, rows: int) -> I64:
         [-1, 0, 0, 1, -1]
     """
     found = np.full(len(lengths), -1, np.int64)
-    order = np.argsort(-lengths, kind="stable")
+    order = stable_order(-lengths, capacity + 1)
     left = -lengths[order]  # ascending, so that it can be searched
-    gaps = np.full(rows, capacity, np.int64)
-    long = int(np.searchsorted(left, -(capacity // _SHORT)))
-    found[order[:long]] = _best_fit((-left[:long]).tolist(), gaps)
+    long = int(left.searchsorted(-(capacity // _SHORT)))
+    # What is searched for is as negative as what it is searched in: the room of rows, below zero.
+    room = np.full(rows, -capacity, np.int64)
+    found[order[:long]] = _best_fit((-left[:long]).tolist(), room)
     left, order = left[long:], order[long:]
+    turn = np.arange(rows)
     while len(left):
-        open_rows = np.flatnonzero(gaps >= -left[-1])
+        open_rows = (room <= left[-1]).nonzero()[0]
         if not len(open_rows):
             break
-        by_gap = open_rows[np.argsort(-gaps[open_rows], kind="stable")]
-        turn = np.arange(len(by_gap))
+        gaps = room[open_rows]
+        by_gap = stable_order(gaps, capacity + 1)
+        taking, places = open_rows[by_gap], turn[: len(by_gap)]
         # The longest item that fits, or the one after that which the row before takes.
-        item = np.maximum.accumulate(np.searchsorted(left, -gaps[by_gap]) - turn) + turn
-        count = int(np.searchsorted(item, len(left)))
+        item = np.maximum.accumulate(left.searchsorted(gaps[by_gap]) - places)
+        item += places
+        count = int(item.searchsorted(len(left)))
         if not count:
             break
-        item, taking = item[:count], by_gap[:count]
+        item, taking = item[:count], taking[:count]
         found[order[item]] = taking
-        gaps[taking] += left[item]
+        room[taking] -= left[item]
         if int(item[-1]) == count - 1:
             left, order = left[count:], order[count:]
         else:
@@ -96,16 +117,19 @@ def pack_rows(lengths: I64, capacity: int, rows: int) -> I64:
     return found
 
 
-def _best_fit(lengths: list[int], gaps: I64) -> list[int]:
+def _best_fit(lengths: list[int], room: I64) -> list[int]:
     """Give every item, longest first, to the row with the smallest gap that it fits in; -1 where there is none.
 
-    Takes what it gives away from `gaps`, which are all equal at the start.
+    Puts the room that is left, below zero, into `room`, which is the same for all rows at the start.
     """
-    rows, capacity = len(gaps), int(gaps[0]) if len(gaps) else 0
-    found, begun = [], 0
-    sizes: list[int] = []  # gaps of the rows begun, ascending, and with them
-    names: list[int] = []  # their rows
-    for length in lengths:
+    rows, capacity = len(room), -int(room[0]) if len(room) else 0
+    # An item of more than half a row begins one, as long as there are any.
+    begun = min(bisect_left(lengths, -(capacity // 2), key=neg), rows)
+    found = list(range(begun))
+    # The gaps of the rows begun, ascending, of equal ones the oldest first, and with them their rows.
+    first = sorted((capacity - length, row) for row, length in enumerate(lengths[:begun]) if length < capacity)
+    sizes, names = [gap for gap, _ in first], [row for _, row in first]
+    for length in lengths[begun:]:
         at = bisect_left(sizes, length)
         if at < len(sizes):
             row, gap = names.pop(at), sizes.pop(at) - length
@@ -120,62 +144,65 @@ def _best_fit(lengths: list[int], gaps: I64) -> list[int]:
             at = bisect_right(sizes, gap)
             sizes.insert(at, gap)
             names.insert(at, row)
-    gaps[:begun] = 0
-    gaps[names] = sizes
+    room[:begun] = 0
+    room[names] = [-gap for gap in sizes]
     return found
 
 
-def split_long(starts: I64, lengths: I64, capacity: int) -> tuple[I64, I64]:
-    """Cut items longer than a row into full rows and what is left, in the order of the items.
+def split_long(starts: I64, lengths: I64, capacity: int) -> tuple[I64, I64, I64]:
+    """Cut items longer than a row into full rows and what is left, in the order of the items; tell also whose they are.
 
     Example:
         >>> [part.tolist() for part in split_long(np.array([0, 9]), np.array([9, 2]), 4)]
-        [[0, 4, 8, 9], [4, 4, 1, 2]]
+        [[0, 4, 8, 9], [4, 4, 1, 2], [0, 0, 0, 1]]
     """
     if not len(lengths) or int(lengths.max()) <= capacity:
-        return starts, lengths
+        return starts, lengths, np.arange(len(lengths))
     count = -(-lengths // capacity)
     which = np.repeat(np.arange(len(lengths)), count)
     number = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    return starts[which] + number * capacity, np.minimum(lengths[which] - number * capacity, capacity)
+    return starts[which] + number * capacity, np.minimum(lengths[which] - number * capacity, capacity), which
 
 
 def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
     """Pack items into exactly so many rows; what fits nowhere is cut to fill the gaps (order.md 6.4).
 
     Args:
-        starts: int64, where every item begins.
+        starts: int64, where every item begins, ascending.
         lengths: int64, 1 or more; together no more than the rows hold.
         capacity: Values of a row.
         rows: Number of rows.
     """
-    starts, lengths = split_long(starts, lengths, capacity)
+    starts, lengths, items = split_long(starts, lengths, capacity)
     row = pack_rows(lengths, capacity, rows)
     over = np.flatnonzero(row < 0)
     if len(over):
         used = np.bincount(row[row >= 0], lengths[row >= 0], rows).astype(np.int64)
-        over = over[np.argsort(-lengths[over], kind="stable")]
+        over = over[stable_order(-lengths[over], capacity + 1)]
         gaps = capacity - used
-        by_gap = np.argsort(-gaps, kind="stable")
+        by_gap = stable_order(-gaps, capacity + 1)
         ends, limits = np.cumsum(lengths[over]), np.cumsum(gaps[by_gap])
         # Both are laid end to end; every border of either one is a cut.
         borders = np.unique(np.concatenate([ends, limits[limits < ends[-1]]]))
         begins = np.concatenate([[0], borders[:-1]])
-        item = np.searchsorted(ends, begins, side="right")
-        cut_starts = starts[over][item] + begins - (ends - lengths[over])[item]
+        whose = np.searchsorted(ends, begins, side="right")
+        cut_starts = starts[over][whose] + begins - (ends - lengths[over])[whose]
         kept = row >= 0
         starts = np.concatenate([starts[kept], cut_starts])
         lengths = np.concatenate([lengths[kept], borders - begins])
+        items = np.concatenate([items[kept], items[over][whose]])
         row = np.concatenate([row[kept], by_gap[np.searchsorted(limits, begins, side="right")]])
-    order = np.lexsort((starts, row))
-    return _without_empty(Parts(row[order], starts[order], lengths[order]), rows)
+        by_start = np.argsort(starts, kind="stable")
+        starts, lengths, items, row = starts[by_start], lengths[by_start], items[by_start], row[by_start]
+    order = stable_order(row, rows)
+    return _without_empty(Parts(row[order], starts[order], lengths[order], items[order]), rows)
 
 
 def _without_empty(parts: Parts, rows: int) -> Parts:
     """Let every row without a value have half of the fullest one (order.md 6.4, step 4)."""
     used = np.bincount(parts.row, parts.length, rows).astype(np.int64)
     for empty in np.flatnonzero(used == 0).tolist():
-        row, start, length = parts
+        row, start, length, item = parts
         fullest = int(np.argmax(used))
         share = int(used[fullest]) // 2
         if not share:
@@ -190,10 +217,11 @@ def _without_empty(parts: Parts, rows: int) -> Parts:
         row = np.concatenate([row, np.full(len(cut), empty)])
         start = np.concatenate([start, start[cut] + length[cut] - moved])
         length = np.concatenate([length, moved])
+        item = np.concatenate([item, item[cut]])
         length[cut] -= moved
         order = np.lexsort((start, row))
         order = order[length[order] > 0]
-        parts = Parts(row[order], start[order], length[order])
+        parts = Parts(row[order], start[order], length[order], item[order])
         used[fullest], used[empty] = stays, share
     return parts
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
-from tokstore.order.packing import Parts
+from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
 from tokstore.stream.lines import Key, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
@@ -33,11 +33,32 @@ class Placed(NamedTuple):
         pieces: Numbers of rows count as those that were asked for.
         window: int64 per piece, index into `windows`.
         windows: The windows.
+        ends: int64 per piece, where on the line the part of a sample ends that ends with it, else -1; only for `fit`
+            in view order, where ids that follow are wanted.
     """
 
     pieces: Pieces
     window: I64
     windows: list[Window]
+    ends: I64 | None = None
+
+
+class _Group(NamedTuple):
+    """The rows of a group that was packed.
+
+    Args:
+        row_starts: int64, first piece of every row, and the end of the last.
+        pieces: Their pieces; numbers of rows count from the first row of the group.
+        window: int64 per piece, index into `keys`.
+        keys: The windows. They are not kept, so that they can be let go of before the group is.
+        ends: As of `Placed`.
+    """
+
+    row_starts: I64
+    pieces: Pieces
+    window: I64
+    keys: list[Key]
+    ends: I64 | None
 
 
 class ValueLayout:
@@ -45,9 +66,10 @@ class ValueLayout:
 
     def __init__(self, plan: Plan, line: PoolLine | SpanLine, epoch: int, following: bool) -> None:
         self._plan, self.line, self._epoch = plan, line, epoch
-        self._following = following and plan.packing == "concat"
+        # In view order a sample may go on in the window after a part of it.
+        self._following = following and (plan.packing == "concat" or not plan.shuffle)
         self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
-        self._groups: dict[int, Parts] = {}
+        self._groups: dict[int, _Group] = {}
 
     def keys(self, line_rows: I64) -> list[Key]:
         """Return the windows that rows of the line need; rows ascend."""
@@ -94,59 +116,89 @@ class ValueLayout:
         if self._plan.packing == "concat":
             return self._pieces(*self._bounds(line_rows), hold)
         rows_of = self._plan.group_rows
-        groups = line_rows // rows_of
-        for group in np.unique(groups).tolist():
+        groups, first_rows = np.unique(line_rows // rows_of, return_index=True)
+        for group in groups.tolist():
             if group not in self._groups:
                 self._groups[group] = self._pack(group, hold)
         while len(self._groups) > 4 * self._plan.lanes + len(line_rows):
             self._groups.pop(next(iter(self._groups)))
-        # Parts of the wanted rows, row by row; then the pieces, which lie on the line in another order.
-        parts = []
-        for group in np.unique(groups).tolist():
-            at = np.flatnonzero(groups == group)
-            row = line_rows[at] - group * rows_of
-            packed = self._groups[group]
-            first, stop = np.searchsorted(packed.row, row), np.searchsorted(packed.row, row + 1)
-            index = ragged_index(first, stop - first)
-            parts.append(Parts(np.repeat(at, stop - first), packed.start[index], packed.length[index]))
-        row, start, length = (np.concatenate(field) for field in zip(*parts, strict=True))
-        order = np.argsort(start, kind="stable")
-        placed = self._pieces(start[order], (start + length)[order], hold)
-        # A part is one piece, but in view order, where a sample may lie in several windows.
-        part = order[placed.pieces.row]
-        back = np.argsort(part, kind="stable")
-        part = part[back]
-        begins = np.ones(len(part), bool)
-        begins[1:] = part[1:] != part[:-1]
-        pieces = placed.pieces.at(back)
-        return Placed(pieces._replace(row=row[part], begins=begins), placed.window[back], placed.windows)
+        held = [self._groups[group] for group in groups.tolist()]
+        names = list(dict.fromkeys(key for one in held for key in one.keys))
+        found, owners, ends = [], [], []
+        for group, one, a, b in zip(
+            groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
+        ):
+            rows = line_rows[a:b] - group * rows_of
+            first = one.row_starts[rows]
+            count = one.row_starts[rows + 1] - first
+            index = ragged_index(first, count)
+            found.append(one.pieces.at(index)._replace(row=np.repeat(np.arange(a, b), count)))
+            owners.append(np.array([names.index(key) for key in one.keys])[one.window[index]])
+            ends += [] if one.ends is None else [one.ends[index]]
+        windows = [hold(key) for key in names]
+        return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
 
-    def _pack(self, group: int, hold: Hold) -> Parts:
-        """Pack the parts of items in one group into its rows (order.md 6.4)."""
+    def _pack(self, group: int, hold: Hold) -> _Group:
+        """Pack the items in one group into its rows (order.md 6.4)."""
         plan = self._plan
         start = group * plan.group_values
         stop = min(start + plan.group_values, plan.values)
+        keys = [key for key, *_ in self._windows(np.array([start]), np.array([stop]))]
         placed = self._pieces(np.array([start]), np.array([stop]), hold)
         lengths = placed.pieces.length
-        if not plan.shuffle:  # items are whole samples there, wherever spans end
+        ends = start + np.cumsum(lengths)
+        begins, sizes = ends - lengths, lengths
+        if not plan.shuffle:  # items are whole samples there, wherever spans and windows end
             first = np.flatnonzero(placed.pieces.begins | (np.arange(len(lengths)) == 0))
-            lengths = np.add.reduceat(lengths, first)
+            begins, sizes = begins[first], np.add.reduceat(lengths, first)
         rows = min(plan.group_rows, -(-(stop - start) * plan.group_rows // plan.group_values))
-        parts = fit_rows(start + np.cumsum(lengths) - lengths, lengths, plan.seq_len or 1, rows)
+        row, part_start, part_length, item = fit_rows(begins, sizes, plan.seq_len or 1, rows)
+        if plan.shuffle:
+            place = np.empty(rows, np.int64)
+            key = derive_key(plan.seed, GROUP, self._epoch, window=group, source=plan.source)
+            place[shuffled(rows, key)] = np.arange(rows)
+            row = place[row]
+            order = stable_order(row, rows)
+            row, part_start, part_length, item = row[order], part_start[order], part_length[order], item[order]
+        # Which pieces the parts are of: one each, but in view order.
+        part_end = part_start + part_length
+        piece, begin = item, np.ones(len(row), bool)
         if not plan.shuffle:
-            return parts
-        place = np.empty(rows, np.int64)
-        key = derive_key(plan.seed, GROUP, self._epoch, window=group, source=plan.source)
-        place[shuffled(rows, key)] = np.arange(rows)
-        row = place[parts.row]
-        order = np.argsort(row, kind="stable")
-        return Parts(row[order], parts.start[order], parts.length[order])
+            piece = np.searchsorted(ends, part_start, side="right")
+            count = np.searchsorted(ends, part_end) + 1 - piece
+            piece, part = ragged_index(piece, count), np.repeat(np.arange(len(row)), count)
+            row, part_start, part_end = row[part], part_start[part], part_end[part]
+            begin = np.diff(part, prepend=-1) != 0
+        found, piece_end = placed.pieces.at(piece), ends[piece]
+        piece_start = piece_end - found.length
+        first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
+        pieces = found._replace(
+            row=row,
+            source=found.source + (first_value - piece_start),
+            length=last_value - first_value,
+            begins=begin,
+            left=found.left + (piece_end - last_value),
+            first=found.first + (first_value - piece_start),
+        )
+        row_starts = np.searchsorted(pieces.row, np.arange(rows + 1))
+        ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
+        return _Group(row_starts, pieces, placed.window[piece], keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""
         _, stops = self._bounds(line_rows)
         has = np.flatnonzero(stops < self._plan.values)
         return has, self._pieces(stops[has], stops[has] + 1, hold)
+
+    def after_parts(self, placed: Placed, hold: Hold) -> tuple[I64, Placed]:
+        """Return the values after parts of samples in view order, and the numbers of the pieces that end such a part.
+
+        Whether a value is of the same sample, `Pieces.begins` tells.
+        """
+        ends = np.zeros(0, np.int64) if placed.ends is None else placed.ends
+        has = np.flatnonzero((ends >= 0) & (ends < self._plan.values))
+        has = has[np.argsort(ends[has])]
+        return has, self._pieces(ends[has], ends[has] + 1, hold)
 
 
 class RowLayout:
@@ -190,6 +242,11 @@ def _joined(found: list[Pieces], windows: list[Window]) -> Placed:
     """Return the pieces of several windows as one."""
     if not found:
         none = np.zeros(0, np.int64)
-        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none), none, [])
-    pieces = Pieces(*(np.concatenate(field) for field in zip(*found, strict=True)))
+        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none, none), none, [])
+    pieces = _merged(found)
     return Placed(pieces, np.repeat(np.arange(len(found)), [len(one.row) for one in found]), windows)
+
+
+def _merged(found: list[Pieces]) -> Pieces:
+    """Return pieces one after another."""
+    return found[0] if len(found) == 1 else Pieces(*(np.concatenate(field) for field in zip(*found, strict=True)))

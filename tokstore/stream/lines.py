@@ -27,6 +27,7 @@ from tokstore.order import (
     window_target,
 )
 from tokstore.order.spans import BLOCK
+from tokstore.stream.damage import Damage
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 from tokstore.stream.windows import LineWindow, Samples, Stretch, Window, stretch_between
@@ -46,6 +47,7 @@ class Pool:
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
         self.values = room(plan.values, dtype, plan, pad)
+        self.damage = Damage()
         places = plan.effective().tolist()
         self.stretches = [
             Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
@@ -106,7 +108,18 @@ class PoolLine(OneWindow[LineWindow]):
         ends = np.cumsum(samples.sizes[order], dtype=_places(plan))
         self.lane_starts = even_lane_starts(plan.values, plan.lanes)
         self._window = LineWindow(
-            0, plan.values, pool.stretches, pool.values, plan.values, samples, ends, samples.begins[order], order, None
+            0,
+            plan.values,
+            pool.stretches,
+            pool.values,
+            plan.values,
+            samples,
+            ends,
+            samples.begins[order],
+            order,
+            None,
+            None,
+            damage=pool.damage,
         )
         self._window.positions = samples.positions[order]
 
@@ -183,7 +196,7 @@ class SpanLine:
             stop = last_inner if hand == last_hand and last_inner is not None else stop
             bounds.append((start, stop))
             hand, inner = hand + 1, None
-        stretches, sizes, fresh, positions, starts = [], [], [], [], []
+        stretches, sizes, fresh, positions, starts, firsts = [], [], [], [], [], []
         at = 0
         # In memory the spans stand in view order, so that one read can decode many of them into place.
         for number in sorted(range(len(bounds)), key=lambda one: bounds[one][0].offset):
@@ -195,19 +208,27 @@ class SpanLine:
             starts.append((np.cumsum(size) - size + at)[full])
             fresh.append(units.begins[full])
             positions.append(np.flatnonzero(full) + (start.first - (start.rest > 0)))
+            firsts.append(np.zeros(int(full.sum()), np.int64))
+            if start.rest:  # the first unit is the rest of a sample
+                length = int(self._source.lengths(start.first - 1, start.first)[0])
+                firsts[-1][0] = length - start.rest + (plan.bos is not None)
             stretches.append(stretch)
             at += stretch.size
         dealt = np.argsort(np.argsort([start.offset for start, _ in bounds], kind="stable"), kind="stable").tolist()
-        sizes, starts, fresh, positions = ([one[i] for i in dealt] for one in (sizes, starts, fresh, positions))
+        sizes, starts, fresh, positions, firsts = (
+            [one[i] for i in dealt] for one in (sizes, starts, fresh, positions, firsts)
+        )
         lengths = np.concatenate(sizes).astype(np.int32)
         begins = np.concatenate(starts).astype(np.int32)
         documents, samples = None, np.concatenate(positions)
+        before = np.concatenate(firsts) if any(start.rest for start, _ in bounds) else None
         if plan.shuffle:
             order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
             lengths, begins, samples = lengths[order], begins[order], samples[order]
+            before = None if before is None else before[order]
         else:
             documents = np.concatenate(fresh)
         ends = np.cumsum(lengths, dtype=np.int32)
         values = room(at, self._dtype, plan, self._pad)
         end = place + int(ends[-1]) if len(ends) else place
-        return LineWindow(place, end, stretches, values, at, None, ends, begins, samples, documents)
+        return LineWindow(place, end, stretches, values, at, None, ends, begins, samples, documents, before)

@@ -45,7 +45,7 @@ def _row_window(
     left = np.zeros(len(length), np.int64)
     left[:-1] = np.where((sample[1:] == sample[:-1]) & (offset[1:] > offset[:-1]), 1, 0)
     source = begins[sample] + offset
-    fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left]
+    fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left, offset]
     counts = np.diff(bounds)
     if order is not None:
         index = ragged_index(bounds[:-1][order], counts[order])
@@ -70,6 +70,7 @@ class RowPoolLine(OneWindow[RowWindow]):
             np.cumsum(pool.sizes) - pool.sizes,
             np.arange(len(pool.sizes)),
         )  # fmt: skip
+        self._window.damage = pool.damage
 
 
 class RowSpanLine:

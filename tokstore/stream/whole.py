@@ -50,8 +50,7 @@ def _items(lengths: I64, packing: str, overlong: str, seq_len: int | None) -> tu
     if overlong == "truncate":
         return sample, np.zeros(len(sample), np.int64), np.minimum(lengths, seq_len)
     before = np.cumsum(lengths) - lengths
-    starts, parts = split_long(before, lengths, seq_len)
-    which = np.searchsorted(before, starts, side="right") - 1
+    starts, parts, which = split_long(before, lengths, seq_len)
     return sample[which], starts - before[which], parts
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
+from tokstore.losses import TokensLost
 from tokstore.order import Cut, Units, cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
+from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 
@@ -51,6 +53,10 @@ class Stretch:
         self.done = False
 
 
+Place = tuple[Stretch, "Window"]
+"""A stretch, and the window that it is decoded into."""
+
+
 def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) -> tuple[Stretch, Units]:
     """Make the stretch between two cuts, with its units."""
     units = units_between(start, stop, source.lengths(start.first, stop.first))
@@ -68,6 +74,7 @@ class Pieces(NamedTuple):
         position: int64, the sample it is of.
         begins: bool, whether a document begins with it.
         left: int64, values of the item that come after it.
+        first: int64, values of the sample that come before it.
     """
 
     row: I64
@@ -76,6 +83,7 @@ class Pieces(NamedTuple):
     position: I64
     begins: NDArray[np.bool_]
     left: I64
+    first: I64
 
     def at(self, index: I64) -> Pieces:
         """Return some of the pieces, in another order."""
@@ -86,6 +94,7 @@ class Pieces(NamedTuple):
             self.position[index],
             self.begins[index],
             self.left[index],
+            self.first[index],
         )
 
 
@@ -107,6 +116,7 @@ class Window:
         values: The ids, of the dtype of `compact_dtype`, and after them as many padding ids as a row has values.
         padding: Where the padding begins.
         samples: For a window of whole samples only.
+        damage: Which values are lost.
     """
 
     start: int
@@ -115,6 +125,7 @@ class Window:
     values: NDArray[Any]
     padding: int
     samples: Samples | None
+    damage: Damage = field(default_factory=Damage, kw_only=True)
 
     def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
         """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
@@ -162,12 +173,14 @@ class LineWindow(Window):
         sources: Where each item begins in `values`.
         positions: The sample of each item.
         fresh: Which items begin a document; None for all.
+        firsts: Values of its sample before each item; None where all items begin one.
     """
 
     ends: NDArray[Any]
     sources: NDArray[Any]
     positions: NDArray[Any]
     fresh: NDArray[np.bool_] | None
+    firsts: I64 | None
 
     def pieces(self, starts: I64, stops: I64) -> Pieces:
         """Return what lies on the line between each start and its stop, inside the window; starts ascend."""
@@ -183,8 +196,11 @@ class LineWindow(Window):
         begins = first == begin
         if self.fresh is not None:
             begins &= self.fresh[item]
-        source = self.sources[item] + (first - begin)
-        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last)
+        within = first - begin
+        source = self.sources[item] + within
+        if self.firsts is not None:
+            within = within + self.firsts[item]
+        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last, within)
 
 
 @dataclass(slots=True)
@@ -217,8 +233,9 @@ def compact_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.int32 if vocab_size <= 1 << 31 else np.int64)
 
 
-def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -> None:
-    """Decode a stretch into its place in `values`, with the inserted ids. Safe to call on any thread, and twice."""
+def decode(source: Source, plan: Plan, stretch: Stretch, window: Window, report: Report | None = None) -> None:
+    """Decode a stretch into its place in a window, with the inserted ids. Safe to call on any thread, and twice."""
+    values, lost = window.values, None if report is None else TokensLost()
     start, stop = stretch.start, stretch.stop
     first, skip = start.first, 0
     if start.rest:
@@ -230,79 +247,121 @@ def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -
     room = out if stretch.size == stored else None
     ids = np.zeros(0, values.dtype)
     if stored:
-        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room)
+        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room, lost=lost)
     if len(ids) != stored:
         raise TokstoreError(
             f"samples {first} to {stop.first} gave {len(ids)} values instead of {stored}", rule="order.md 4.1"
         )
+    mask = told(lost, report)
+    if mask is not None:
+        window.damage.add(stretch.at, _lost_of(source, plan, stretch, mask))
     _put(source, plan, stretch, ids, values)
 
 
 def decode_together(
-    source: Source, plan: Plan, stretches: Sequence[Stretch], values: NDArray[Any], pool: Executor | None = None
+    source: Source,
+    plan: Plan,
+    places: Sequence[Place],
+    pool: Executor | None = None,
+    report: Report | None = None,
 ) -> None:
-    """Decode stretches into their places in `values`, those of whole samples by one read.
+    """Decode stretches into their places, those of whole samples by one read.
 
     Args:
         source: Where the samples are.
         plan: The plan of the stream.
-        stretches: Any of one window; each sample is in one of them at most.
-        values: Of the window.
+        places: Stretches, each with its window.
         pool: Threads to decode on, for a caller that is none of them.
+        report: Is told blocks that cannot be read, whose values are lost then; without it they are an error.
     """
-    whole = [
-        one for one in stretches if not one.start.rest and not one.stop.rest and one.stop.offset > one.start.offset
-    ]
-    for stretch in stretches:
-        if stretch not in whole:
-            decode(source, plan, stretch, values)
+    lost = None if report is None else TokensLost()
+    whole: list[Place] = []
+    read = 0
+    for stretch, window in sorted(places, key=lambda place: place[0].start.first):
+        start, stop = stretch.start, stretch.stop
+        # The windows of two epochs may want the same sample.
+        if not start.rest and not stop.rest and stop.offset > start.offset and start.first >= read:
+            whole.append((stretch, window))
+            read = stop.first
+        else:
+            decode(source, plan, stretch, window, report)
     if not whole:
         return
-    whole.sort(key=lambda one: one.start.first)
-    stored = [one.stop.offset - one.start.offset for one in whole]
-    positions = np.concatenate([np.arange(one.start.first, one.stop.first) for one in whole])
-    at, total = whole[0].at, sum(stored)
-    ends = [one.at + one.size for one in whole]
-    in_place = all(one.size == n for one, n in zip(whole, stored, strict=True)) and all(
-        end == one.at for end, one in zip(ends[:-1], whole[1:], strict=True)
-    )
-    room = values[at : at + total] if in_place else None
-    ids = source.read_samples(positions, out=room, pool=pool)
+    stored = [one.stop.offset - one.start.offset for one, _ in whole]
+    positions = np.concatenate([np.arange(one.start.first, one.stop.first) for one, _ in whole])
+    total = sum(stored)
+    room = _one_place(whole, stored)
+    ids = source.read_samples(positions, out=room, pool=pool, lost=lost)
     if len(ids) != total:
         raise TokstoreError(f"{len(positions)} samples gave {len(ids)} values instead of {total}", rule="order.md 4.1")
+    mask = told(lost, report)
+    if mask is not None:
+        for (stretch, window), part in zip(whole, np.split(mask, np.cumsum(stored)[:-1]), strict=True):
+            window.damage.add(stretch.at, _lost_of(source, plan, stretch, part))
     if ids is room:
-        for stretch in whole:
+        for stretch, _ in whole:
             stretch.done = True
         return
     before = 0
-    for stretch, n in zip(whole, stored, strict=True):
-        _put(source, plan, stretch, ids[before : before + n], values)
+    for (stretch, window), n in zip(whole, stored, strict=True):
+        _put(source, plan, stretch, ids[before : before + n], window.values)
         before += n
+
+
+def _one_place(places: Sequence[Place], stored: Sequence[int]) -> NDArray[Any] | None:
+    """Return where all stored values go, if that is one place without inserted ids between them."""
+    first, values = places[0][0], places[0][1].values
+    at = first.at
+    for (stretch, window), n in zip(places, stored, strict=True):
+        if window.values is not values or stretch.at != at or stretch.size != n:
+            return None
+        at += n
+    return values[first.at : at]
 
 
 def _put(source: Source, plan: Plan, stretch: Stretch, ids: NDArray[Any], values: NDArray[Any]) -> None:
     """Put the stored values of a stretch into their place, with the inserted ids between them."""
-    start, stop = stretch.start, stretch.stop
     out = values[stretch.at : stretch.at + stretch.size]
     if stretch.size == len(ids):
         if ids.base is not out.base or ids.ctypes.data != out.ctypes.data:
             out[:] = ids
     else:
-        single = stop.first - start.first == 1 and not start.rest and not stop.rest
-        lengths = np.array([len(ids)]) if single else source.lengths(start.first, stop.first)
-        units = units_between(start, stop, lengths)
-        ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
-        kept = np.ones(stretch.size, bool)
-        if plan.bos is not None:
-            begins = (ends - units.values - 1 - (units.ends & (plan.eos is not None)))[units.begins]
-            kept[begins] = False
-            out[begins] = plan.bos
-        if plan.eos is not None:
-            last = ends[units.ends] - 1
-            kept[last] = False
-            out[last] = plan.eos
+        kept, bos, eos, _ = _inserted(source, plan, stretch, len(ids))
+        out[bos], out[eos] = plan.bos or 0, plan.eos or 0
         out[kept] = ids
     stretch.done = True
+
+
+def _inserted(
+    source: Source, plan: Plan, stretch: Stretch, stored: int
+) -> tuple[NDArray[np.bool_], I64, I64, NDArray[np.bool_]]:
+    """Return which values of a stretch are stored, where bos and eos stand, and which eos follow a stored value."""
+    start, stop = stretch.start, stretch.stop
+    single = stop.first - start.first == 1 and not start.rest and not stop.rest
+    lengths = np.array([stored]) if single else source.lengths(start.first, stop.first)
+    units = units_between(start, stop, lengths)
+    ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
+    kept = np.ones(stretch.size, bool)
+    begins = last = np.zeros(0, np.int64)
+    if plan.bos is not None:
+        begins = (ends - units.values - 1 - (units.ends & (plan.eos is not None)))[units.begins]
+    if plan.eos is not None:
+        last = ends[units.ends] - 1
+    kept[begins], kept[last] = False, False
+    return kept, begins, last, units.values[units.ends] > 0
+
+
+def _lost_of(source: Source, plan: Plan, stretch: Stretch, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which values of a stretch are lost, given which stored ones are: an eos is with the token before it."""
+    if stretch.size == len(mask):
+        return mask
+    kept, _, eos, follows = _inserted(source, plan, stretch, len(mask))
+    found = np.zeros(stretch.size, bool)
+    found[kept] = mask
+    if plan.eos is not None:
+        eos = eos[follows]
+        found[eos] = found[eos - 1]
+    return found
 
 
 def counting(n: int) -> I64:

@@ -31,6 +31,7 @@ from spec.vectors.order_reference.line import (
 from spec.vectors.order_reference.mixture import (
     Stage,
     deviation,
+    ending_rows,
     mixture_rows,
     near,
     quantise,
@@ -64,6 +65,7 @@ __all__ = [
     "View",
     "cut_line",
     "deviation",
+    "ending_rows",
     "epoch_line",
     "epoch_of",
     "epoch_rows",
