@@ -113,6 +113,17 @@ fuzz: $(VENV)/.wheel
 
 fuzz-c:
 	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
+# The reader in JavaScript: its one dependency, stores that the package writes for it, and its tests.
+READER_JS := spec/readers/js
+READER_JS_STORES := $(CURDIR)/build/readers/js/stores
+
+.PHONY: readers-js
+readers-js: $(VENV)/.wheel
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && npm --version >/dev/null || \
+		{ echo "the JavaScript reader needs the packages nodejs (20 or newer) and npm" >&2; exit 1; }
+	cd $(READER_JS) && npm ci --no-audit --no-fund --silent
+	$(BIN)/python $(READER_JS)/test/make_stores.py $(READER_JS_STORES)
+	cd $(READER_JS) && TOKREAD_STORES=$(READER_JS_STORES) npm test --silent
 
 format: $(VENV)/.depends
 	$(BIN)/ruff format .

@@ -200,8 +200,7 @@ bool colfile_open(tokread *t, datafile *f, colfile *c, fail *e) {
                 col->pub.name);
         REQUIRE(!(c->en.flags & F_GROUPS) == (col->groups == 1), rule, "column %s and its type differ in groups",
                 col->pub.name);
-        REQUIRE(!(c->en.flags & F_RANGES) || (ranges_allowed(col) && c->en.codec != C_VECTORS), "format.md 4.5",
-                "column %s has ranges", col->pub.name);
+        REQUIRE(!(c->en.flags & F_RANGES) || ranges_allowed(col), "format.md 4.5", "column %s has ranges", col->pub.name);
         REQUIRE(col->pub.is_optional || !(c->en.flags & F_OPTIONAL), rule, "column %s is not optional", col->pub.name);
         c->value_bytes = c->en.codec == C_VECTORS ? 4 : DTYPE_BYTES[col->pub.dtype];
     }

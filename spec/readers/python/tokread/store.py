@@ -92,8 +92,8 @@ class Folder:
         name = f"manifests/{number:020d}.tsm"
         with Within(name):
             data = self.load(name, "format.md 8.1")
-            if not data and number < self._newest():
-                raise ReadError("missing", f"version {number} was removed", "format.md 9.2")
+            if not data and version is not None and version < self._newest():
+                raise ReadError("missing", f"version {version} was removed", "format.md 9.2")
             root = parse_root(data)
             body = root.body
             require(body[2] == number, f"the root says that it is version {body[2]}", "format.md 8.1")
