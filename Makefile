@@ -88,8 +88,9 @@ readers-packages:
 	@node --version >/dev/null && npm --version >/dev/null
 
 # Of a C compiler, libzstd and their Debian packages it says what is missing.
-readers-c:
-	$(MAKE) -C spec/readers/c check PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
+readers-c: $(VENV)/.wheel
+	$(MAKE) -C spec/readers/c check PYTHON=$(abspath $(BIN)/python) BUILD=$(CURDIR)/build/readers/c
+	$(BIN)/python spec/readers/c/compare.py build/readers/c/tokread-sanitized plain default
 
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify
