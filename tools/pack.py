@@ -112,6 +112,7 @@ def pack(
         raise ValueError(f"exist is 'error' or 'append', not {exist!r}")
     many = isinstance(source, Sequence) and not isinstance(source, (str, bytes))
     sources = list(source) if many else [source]
+    sources = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in sources]
     found = [_format(one, format) for one in sources]
     needs_columns = messages is not None or columns is not None or types is not None
     if needs_columns and all(one is None for one in found) and sources:
