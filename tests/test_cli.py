@@ -18,7 +18,7 @@ PROGRAM = str(Path(sys.executable).with_name("tokstore"))
 TEXTS = ["the quick brown fox", "", "two\nlines", "é ü 中 \U0001f600"]
 VERBS = (
     "pack", "commit", "info", "cat", "verify", "versions", "tag", "add-column", "delete", "compact", "prune",
-    "export", "copy", "formats", "demo",
+    "export", "copy", "join", "formats", "demo",
 )  # fmt: skip
 
 

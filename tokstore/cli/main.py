@@ -26,6 +26,7 @@ from tokstore.cli.demo import demo
 from tokstore.cli.export import export
 from tokstore.cli.formats import formats
 from tokstore.cli.info import info
+from tokstore.cli.join import join
 from tokstore.cli.pack import pack
 from tokstore.cli.prune import prune
 from tokstore.cli.tag import tag
@@ -52,7 +53,8 @@ def cli() -> None:
 
 
 for _verb in (
-    pack, commit, info, cat, verify, versions, tag, add_column, delete, compact, prune, export, copy, formats, demo,
+    pack, commit, info, cat, verify, versions, tag, add_column, delete, compact, prune, export, copy, join, formats,
+    demo,
 ):  # fmt: skip
     cli.add_command(_verb)
 

@@ -12,7 +12,7 @@ from tokstore.errors import CorruptError, UnsupportedError
 from .arrow_types import NOTE, arrow_schema, exact_types, need_pyarrow
 from .arrow_values import record_batch
 from .contract import Export, ReadOptions
-from .memory import MemorySource, dataset_source
+from .memory import MemorySource, dataset_source, refuse_splits
 
 _NOTE = "tokstore.schema.json"
 
@@ -53,8 +53,7 @@ class HuggingFace:
             found = datasets.load_from_disk(path)
         except (ValueError, KeyError, OSError, need_pyarrow().ArrowInvalid) as error:
             raise CorruptError(f"datasets cannot load it: {error}", path=path) from error
-        if isinstance(found, dict):
-            raise ValueError(f"{path}: it has several splits; name the folder of one: {', '.join(found)}")
+        refuse_splits(found, path)
         note = os.path.join(path, _NOTE)
         if os.path.isfile(note):
             with open(note, "rb") as file:
