@@ -286,7 +286,7 @@ def _dynamics(path: str, epoch: int) -> Iterator[tuple[str, tuple[float, bool]]]
                 odds = np.exp(logits - logits.max())
                 yield str(row["guid"]), (float(odds[gold] / odds.sum()), int(logits.argmax()) == gold)
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-                raise ValueError(f"{path}:{number}: the line is none of a log of dynamics: {error}") from error
+                raise ValueError(f"{path}:{number}: the line is none of a log: {error}") from error
 
 
 def join_dynamics(store: ts.Store, folder: str | os.PathLike[str], *, key: str) -> JoinReport:
