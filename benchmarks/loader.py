@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 import tokstore as ts
 from benchmarks.corpora import load_corpora
 from benchmarks.measure import machine, peak_rss, table
+from benchmarks.weights import HEAD, measure_draws, measure_stream
 
 _SEQ_LEN = 2048
 _RUNS = 5
@@ -292,6 +293,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(table(f"Starts, {len(lengths):,} samples", head, measure_starts(folder, say)))
         head = ["corpus", "packing", "filled", "short samples cut", "M tokens/s", "planning, of the time"]
         print(table("Packing into rows of 2,048", head, measure_packing(folder, say)))
+        rows = measure_stream(os.path.join(folder, "ragged"), say)
+        print(table("Streaming by weights, later epochs", HEAD, rows))
+        print(table("Copies by weights", ["what", "figure"], measure_draws(10**8, say)))
         say("memory")
         cases = [("pool", 64 << 20, 0), ("12 lanes, windows", 2 * len(values) // 5, 12), ("192 lanes", 1 << 20, 192)]
         rows = [

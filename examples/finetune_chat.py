@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,24 +17,21 @@ QUESTION, ANSWER, END = 1, 2, 0
 
 
 def make_store(path: str, chats: int) -> None:
-    """Write chats of one or two turns: a question of some ids, and as the answer the same ids backwards."""
+    """Write chats of one or two turns: a question of some ids, and as the answer the same ids backwards.
+
+    The mask beside the ids marks the words of answers. The end of a chat is learned too, because its last token is.
+    """
     rng = np.random.default_rng(0)
-    with ts.create(path, ts.Schema(tokens=ts.Tokens(64, eos_id=END))) as writer:
+    schema = ts.Schema(tokens=ts.Tokens(64, eos_id=END), is_answer=ts.Mask(of="tokens"))
+    with ts.create(path, schema) as writer:
         for _ in range(chats):
             ids: list[int] = []
+            is_answer: list[bool] = []
             for _ in range(int(rng.integers(1, 3))):
                 words = rng.integers(3, 64, int(rng.integers(3, 9))).tolist()
                 ids += [QUESTION, *words, ANSWER, *words[::-1]]
-            writer.append(tokens=ids)
-
-
-def only_answers(batch: Any) -> torch.Tensor:
-    """Return the labels of a batch, -100 wherever the next id is not part of an answer, or its end."""
-    ids = batch["input_ids"]
-    place = torch.arange(ids.shape[1]).expand_as(ids)
-    answer = torch.where(ids == ANSWER, place, -1).cummax(dim=1).values
-    question = torch.where(ids == QUESTION, place, -1).cummax(dim=1).values
-    return torch.where(answer > question, batch["labels"], -100)
+                is_answer += [False] * (len(words) + 2) + [True] * len(words)
+            writer.append(tokens=ids, is_answer=is_answer)
 
 
 def main() -> None:
@@ -51,10 +47,10 @@ def main() -> None:
         make_store(folder + "/chats", 1000)
         data = ts.StreamingDataset(
             ts.open(folder + "/chats"), seq_len=64, packing="whole", overlong="error", batch_size=8, labels="next",
-            epochs=None,
+            loss_mask="is_answer", epochs=None,
         )  # fmt: skip
         for step, batch in enumerate(data, 1):
-            labels = only_answers(batch)
+            labels = batch["labels"]
             loss = torch.nn.functional.cross_entropy(model(batch["input_ids"]).flatten(0, 1), labels.flatten())
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

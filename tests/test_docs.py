@@ -22,7 +22,7 @@ from tokread.objects import RankTable  # noqa: E402
 from tokread.schema import Column  # noqa: E402
 from tokread.store import open_path  # noqa: E402
 
-PAGES = sorted(SPEC.rglob("*.md"))
+PAGES = sorted(page for page in SPEC.rglob("*.md") if "node_modules" not in page.parts)
 NORMATIVE = ("format", "codecs", "registry", "order")
 
 

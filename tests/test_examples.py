@@ -17,6 +17,7 @@ TINY = {
     "train_plain.py": (["--steps", "6", "--samples", "200"], "half 2: loss "),
     "train_ddp.py": (["--steps", "3"], "3 steps with 2 processes and 3 with 4: the batches of one process"),
     "finetune_chat.py": (["--steps", "3"], "of the places are answers"),
+    "train_codes.py": (["--steps", "3", "--images", "300"], "held-out images; "),
     "train_trainer.py": (["--steps", "3"], "loss "),
 }
 

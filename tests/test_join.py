@@ -88,5 +88,5 @@ def test_training_dynamics(store: ts.Store, tmp_path: Path) -> None:
     assert store["correctness"][:20].tolist() == (logits.argmax(axis=2) == np.arange(20) % 4).sum(axis=0).tolist()
     assert np.isnan(store["confidence"][20:]).all()
     (logs / "dynamics_epoch_2.jsonl").write_text('{"guid": "x", "gold": 9, "logits_epoch_2": [0, 1]}')
-    with pytest.raises(ValueError, match=r"dynamics_epoch_2\.jsonl:1: the line is none"):
+    with pytest.raises(ValueError, match=r"dynamics_epoch_2\.jsonl:1: this is no line"):
         cartography(logs)

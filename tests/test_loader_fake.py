@@ -43,6 +43,8 @@ class FakeSource:
     """Samples of given lengths. Counts what is read, and fails where it is told to."""
 
     token_column = "tokens"
+    weights: NDArray[np.uint32] | None = None
+    can_fork = True
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
         self.vocab_size = vocab_size
@@ -75,12 +77,22 @@ class FakeSource:
         """Return lengths of samples."""
         return self._lengths[first:stop].copy()
 
+    @property
+    def is_weighted(self) -> bool:
+        """Tell whether samples have weights."""
+        return self.weights is not None
+
+    def fixed_weights(self, first: int, stop: int) -> NDArray[np.uint32]:
+        """Return weights of samples."""
+        assert self.weights is not None
+        return self.weights[first:stop].copy()
+
     def take(self, positions: I64, columns: list[str]) -> dict[str, Any]:
         """Return the sample ids of samples: their positions and a thousand."""
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
 
-    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None) -> NDArray[Any]:
+    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None) -> NDArray[Any]:
         """Return ids of samples at ascending positions."""
         assert (np.diff(positions) > 0).all()
         breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
@@ -89,7 +101,7 @@ class FakeSource:
         return np.concatenate([np.zeros(0, np.int32), *found])
 
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None
+        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None, lost: Any = None
     ) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)

@@ -162,3 +162,25 @@ def test_only_what_is_asked_for() -> None:
         "labels",
         "input_ids",
     ]
+
+
+@pytest.mark.parametrize("packing", ["concat", "fit"])
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_next_ids_in_view_order(packing: Any, batch_size: int) -> None:
+    """Every id but the last of a sample has the next one as label, wherever spans, windows, groups and rows end."""
+    lengths = [256, 700_000, 50, 0, 4097, 300_000, 1, 262_144, 40_000]
+    source = FakeSource(lengths, vocab_size=1 << 24)
+    source.ids = lambda sample, place: np.asarray(sample * 1_000_000 + place)
+    data = StreamingDataset(
+        source, seq_len=1024, packing=packing, shuffle=False, batch_size=batch_size, labels="next", buffer=1,
+        emit=("input_ids", "labels", "attention_mask"), bos_id=None, eos_id=None,
+    )  # fmt: skip
+    last = [sample * 1_000_000 + length - 1 for sample, length in enumerate(lengths) if length]
+    seen = 0
+    for batch in data:
+        ids = batch["input_ids"].numpy()
+        used = batch["attention_mask"].numpy() == 1
+        wanted = np.where(used & ~np.isin(ids, last), ids + 1, -100)
+        assert np.array_equal(batch["labels"].numpy(), wanted)
+        seen += int(used.sum())
+    assert seen == sum(lengths)

@@ -90,9 +90,6 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"stages": [(5.0, THREE)]}, TypeError, "stage 0 begins at a row, an integer, not at 5.0"),
     ({"stages": [5]}, TypeError, "stage 0 is a pair of a row and shares, not 5"),
     ({"stages": [(9, {"a": 1})]}, ValueError, "the shares of the stage at row 9 lack source 'b'"),
-    ({"stop": "never"}, ValueError, "stop is 'first_exhausted', 'all_exhausted' or None, not 'never'"),
-    ({"stop": "first_exhausted"}, ts.UnsupportedError, "does not end mixtures: stop is not there yet"),
-    ({"max_epochs": 3}, ts.UnsupportedError, "does not end mixtures: max_epochs is not there yet"),
 ]
 
 

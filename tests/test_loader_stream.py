@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from test_loader_fake import FakeSource
 from tokstore.loader import Batch, StreamingDataset
+from tokstore.mixture import Mixture
 
 SOURCE = FakeSource([7 * i % 50 for i in range(60)], eos_id=2)
 
@@ -247,8 +248,38 @@ def test_states_of_other_orders() -> None:
         stream(buffer=1, lanes=12).load_state_dict(state | {"window": 65_536})
     with pytest.raises(ValueError, match="the state has source 'fake-60-1440', this stream 'fake-2-9'"):
         StreamingDataset(FakeSource([4, 5]), seq_len=16, batch_size=4).load_state_dict(state)
-    with pytest.raises(TypeError, match="rows of the state is an integer, not None"):
-        stream().load_state_dict({k: v for k, v in state.items() if k != "rows"})
+    with pytest.raises(TypeError, match="rows of the state is an integer, not '5'"):
+        stream().load_state_dict(state | {"rows": "5"})
+
+
+def test_what_is_no_state() -> None:
+    """Whatever comes from elsewhere is refused as what it is, and the stream stays where it was."""
+    data = stream()
+    state = data.state_at(rows=5)
+    mix = StreamingDataset(Mixture({"a": FakeSource([4, 5])}), seq_len=16, batch_size=4, epochs=None)
+    bad: list[tuple[Any, Any, type[Exception], str]] = [
+        (data, None, TypeError, "a state is a dict that state_dict or state_at gave, not NoneType"),
+        (data, [state], TypeError, "not list"),
+        (data, {}, ValueError, "this is no state of a stream, which has 'order_version' and 'rows': it has nothing"),
+        (data, {"layer.weight": 1}, ValueError, "it has 'layer.weight'"),
+        (data, {k: v for k, v in state.items() if k != "rows"}, ValueError, "no state of a stream"),
+        (data, mix.state_at(rows=1), ValueError, "the state has sources of a mixture, and this stream has one source"),
+        (mix, state, ValueError, "the state has one source, and this stream is of a mixture"),
+        (data, state | {"rows": -1}, ValueError, "rows of the state is an integer from 0"),
+        (data, state | {"rows": 1 << 70}, ValueError, "rows of the state is an integer from 0"),
+        (data, state | {"order_version": 2}, ValueError, "the state has order_version 2, this stream 1"),
+    ]
+    for one, other, error, message in bad:
+        with pytest.raises(error, match=message):
+            one.load_state_dict(other)
+        with pytest.raises(error, match=message):
+            one.loader().load_state_dict(other)
+    with pytest.raises(TypeError, match=r"accept is a sequence of names, such as \['source'\]"):
+        data.load_state_dict(state, accept="source")
+    with pytest.raises(ValueError, match="a name in accept is one of 'source'"):
+        data.load_state_dict(state, accept=["tokens"])
+    assert data.progress()["rows"] == 0
+    assert next(iter(data)).rows.start == 0
 
 
 def test_states_and_running_iterators() -> None:

@@ -10,8 +10,10 @@ import pickle
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import tokstore as ts
-from tokstore.loader import Batch, StreamingDataset
+from tokstore.loader import Batch, StreamingDataset, resumable
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create:UserWarning"
@@ -203,6 +205,35 @@ def test_state_of_a_running_iterator(store: ts.Store) -> None:
                 loader.load_state_dict(state)
                 assert loader.state_dict() == data.state_at(batches=number)
                 assert passes(loader, 1) == [expected[0][number:] or expected[1]]
+
+
+def test_a_state_at_the_end_warns_in_its_worker(store: ts.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker of the last batch says that new workers need `set_epoch`; any other state and place is quiet."""
+    count = len(stream(store))
+    owner = (count - 1) % 3
+    for worker in range(3):
+        own = len(range(worker, count, 3))
+        for done, epochs in ((own, 1), (own - 1, 1), (own, None)):
+            data = stream(store, epochs=epochs)
+            monkeypatch.setattr(resumable, "get_worker_info", lambda one=worker: SimpleNamespace(num_workers=3, id=one))
+            state = data.state_at(rows=0) | {"batches": done, "workers": 3}
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                data.load_state_dict(state)
+            expected = ["call set_epoch(1) there"] if (worker, done, epochs) == (owner, own, 1) else []
+            assert [part for part in expected if part in str(said[0].message)] == expected
+            assert len(said) == len(expected)
+
+
+def test_another_loader_over_the_parts(store: ts.Store) -> None:
+    """Whoever makes a `DataLoader` of the dataset of `loader()` and its options gets batches, not chunks of them."""
+    (expected,) = passes(stream(store), 1)
+    for workers in (0, 2):
+        loader = stream(store).loader(num_workers=workers)
+        other = DataLoader(
+            loader.dataset, batch_size=loader.batch_size, num_workers=workers, collate_fn=loader.collate_fn
+        )
+        assert passes(other, 1) == [expected]
 
 
 def test_plain_data_loaders(store: ts.Store) -> None:

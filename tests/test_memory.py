@@ -80,3 +80,27 @@ with ts.create(path, schema, level="fast") as w:
     run(code, tmp_path / "s")
     code = "n = 0\nfor sample in ts.open(path):\n    n += 1\n    if n == 300_000: break"
     assert run(code, tmp_path / "s") < 150 * MIB
+
+
+def test_each_further_source_of_a_mixture(tmp_path: Path) -> None:
+    """Eight more sources add at most the smallest windows, about 2 MB a source at 12 lanes, and not a buffer each."""
+    code = """
+import warnings
+import torch
+from tokstore.loader import StreamingDataset
+ids = (rng.zipf(1.3, 3_000_000) % 50_000).astype(np.uint16)
+sources = []
+for number in range(10):
+    with ts.create(f"{path}{number}", schema, level="plain", threads=1) as w:
+        w.extend(t=ts.Ragged(ids, [500] * 6000))
+    sources.append(ts.open(f"{path}{number}"))
+def use(count):
+    mix = ts.Mixture({str(i): one for i, one in enumerate(sources[:count])}, shares={str(i): 1 for i in range(count)})
+    data = StreamingDataset(mix, seq_len=2048, packing="concat", batch_size=8, epochs=None, buffer=8 << 20, lanes=12)
+    for number, _ in zip(range(400), data):
+        pass
+use(2)
+start = peak()
+use(10)
+"""
+    assert run(code, tmp_path / "s") < 8 * 3 * MIB

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import accumulate
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from test_loader_fake import reference
 from test_order_spec import FLAT, VECTORS, found
+from tokstore.order import mixture as module
 from tokstore.order.mixture import Mixing, Slots, coprimes, part_of_buffer, quantise, slot_error, spread
 
 LANES = st.sampled_from((1, 2, 3, 7, 12, 48, 192))
@@ -182,6 +184,26 @@ def test_reference(mixture: tuple[int, list[tuple[int, list[int]]]]) -> None:
     slow = [reference.Stage(start, list(one.counts), one.step, one.stride) for start, one in stages]
     got = Mixing(stages).place(np.arange(3000))
     assert list(zip(*(one.tolist() for one in got), strict=True)) == reference.mixture_rows(slow, lanes, 3000)
+
+
+MANY = [2, 50, 50, 2, 2, 2, 2, 1, 2, 1, 50, 3, 1, 50, 50, 1, 2, 1, 3, 1]
+
+
+@pytest.mark.parametrize(("good", "place"), [(2, 2), (4, 2)])
+def test_search(monkeypatch: pytest.MonkeyPatch, good: int, place: int) -> None:
+    """Pairs that are given up early change nothing: the first good one is found, or else the best of all."""
+    monkeypatch.setattr(module, "_GOOD", good)
+    counts = tuple(quantise(MANY, 12))
+    m, pairs = sum(counts), []
+    for stride in coprimes(12):
+        for near in coprimes(m // 12):
+            k = next(k % 12 for k in range(7, 19) if gcd(near + k % 12 * (m // 12), m) == 1)
+            pairs.append((near + k * (m // 12), stride))
+    errors = [slot_error(Slots(counts, 12, *pair), 1 << 18) for pair in pairs]
+    wanted = next((n for n, error in enumerate(errors) if 2 * error <= 7 * m), errors.index(min(errors)))
+    assert wanted == place
+    assert (min(errors) * 2 > 7 * m) == (good == 2)
+    assert module._constants.__wrapped__(counts, 12) == pairs[wanted]
 
 
 def test_refused() -> None:

@@ -12,6 +12,7 @@ The format is specified in ``spec/`` of the source; these names are all that is 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
@@ -58,6 +59,7 @@ from tokstore.view import View
 from tokstore.writer import Progress, Writer
 
 if TYPE_CHECKING:
+    from tokstore import dedup
     from tokstore.loader import Batch, StreamingDataset
     from tokstore.mixture import Mixture
 
@@ -103,13 +105,14 @@ __all__ = [
     "__version__",
     "copy",
     "create",
+    "dedup",
     "open",
     "pack",
     "verify",
     "writer",
 ]
 
-_LAZY = ("Batch", "Mixture", "StreamingDataset")
+_LAZY = ("Batch", "Mixture", "StreamingDataset", "dedup")
 
 
 def pack(source: Any, path: Any, **options: Any) -> Any:
@@ -145,7 +148,9 @@ def copy(source: Any, path: Any, **options: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """Bring in torch only for those who stream."""
+    """Bring in torch only for those who stream, and the search for duplicates for those who search."""
+    if name == "dedup":
+        return import_module("tokstore.dedup")
     if name == "Mixture":
         from tokstore.mixture import Mixture
 

@@ -13,7 +13,7 @@ from typing import Any
 from tokstore.errors import ExistsError, MissingFileError
 from tokstore.format import MAX_METADATA_BYTES
 from tokstore.growth import NewShards, append_shards
-from tokstore.manifest import STORE_FILE, commit, find_newest, identity_json, read_identity
+from tokstore.manifest import STORE_FILE, commit, find_newest, identity_json, listed_versions, read_identity
 from tokstore.objects import ATTACHMENT, StoredObject, encode_object, object_path
 from tokstore.root import Root, empty_root
 from tokstore.schema import Schema
@@ -21,7 +21,7 @@ from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
 from tokstore.writer import SingleFile, Writer
 
-__all__ = ["create_file", "create_folder", "encode_attachments", "encode_user_metadata"]
+__all__ = ["create_file", "create_folder", "create_remote", "encode_attachments", "encode_user_metadata"]
 
 _OWN_NAMES = frozenset({"data", "objects", "pages", "plans", "manifests", "parts", STORE_FILE, "latest"})
 Options = dict[str, Any]
@@ -86,6 +86,26 @@ def create_folder(
     made = not os.path.isdir(target)
     finish = _Creation(LocalStorage(target), schema, attachments, metadata)
     return Writer(finish.storage, schema, finish, abandon=partial(_remove_empty, target, made), **options)
+
+
+def create_remote(
+    storage: Storage,
+    schema: Schema,
+    attachments: dict[str, StoredObject],
+    metadata: str | None,
+    options: Options,
+) -> Writer:
+    """Return the writer of a new store in an object store, under a prefix that is free."""
+    url = storage.describe()
+    names = set(storage.list(""))
+    if listed_versions(storage):
+        raise ExistsError("there is a store already", path=url, hint='open it, or pass exist="append"')
+    if names - _OWN_NAMES:
+        raise ExistsError(
+            f"the prefix is not empty: it holds {min(names - _OWN_NAMES)!r}", path=url, hint="choose another prefix"
+        )
+    storage.check_conditional_put()
+    return Writer(storage, schema, _Creation(storage, schema, attachments, metadata), **options)
 
 
 def _listed(folder: str) -> list[str]:

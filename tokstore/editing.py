@@ -11,7 +11,7 @@ from tokstore.objects import StoredObject, decode_object, object_kinds, object_p
 from tokstore.root import Root
 from tokstore.saved_views import SavedViews
 from tokstore.schema import Column
-from tokstore.storage import LocalStorage, Storage
+from tokstore.storage import Storage
 from tokstore.version import Version
 from tokstore.writer import Progress
 
@@ -28,9 +28,7 @@ class Editable(SavedViews):
         file_name: For a single file: its name in the storage.
     """
 
-    def __init__(
-        self, storage: LocalStorage, root: Root, *, pinned: bool = False, file_name: str | None = None
-    ) -> None:
+    def __init__(self, storage: Storage, root: Root, *, pinned: bool = False, file_name: str | None = None) -> None:
         super().__init__(Version(storage, root, file_name))
         self._pinned, self._file_name = pinned, file_name
 

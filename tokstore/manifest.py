@@ -114,7 +114,7 @@ def read_root(storage: Storage, version: int) -> Root:
     """Read the root of one version."""
     (data,) = storage.read_ranges([(root_path(version), 0, None)], missing_ok=True)
     if not data:
-        was = any(0 < version < one for one in listed_versions(storage))
+        was = storage.can_list and any(0 < version < one for one in listed_versions(storage))
         if data is None or was:
             raise VersionError(
                 f"there is no version {version}{' any more: it was pruned' if was else ''}",
@@ -153,7 +153,7 @@ def find_newest(storage: Storage) -> tuple[bytes, Root | None]:
     store_id = _identity_of(storage, identity)
     number = _version_in(hint)  # it is a hint only; the roots themselves decide
     hinted, number = number is not None, max(1, number or 1)
-    if number == 1:
+    if number == 1 and storage.can_list:
         # Without a hint the numbers may begin anywhere: older versions can have been pruned.
         number = max([number, *listed_versions(storage)])
     found: memoryview | None = None
@@ -223,7 +223,8 @@ def commit(storage: Storage, change: Callable[[Root | None], Root | None], newes
         for path, content in files:
             storage.put(path, content)
         path = root_path(draft.version)
-        if storage.put_if_absent(path, data) or _is_own(storage, path, draft.nonce):
+        written = storage.put_if_absent(path, data)
+        if (written and not storage.reads_back) or _is_own(storage, path, draft.nonce):
             # The version exists now. `latest` is a hint, and a disk that is too full for it changes nothing.
             with contextlib.suppress(OSError):
                 storage.replace(LATEST_FILE, write_json({"version": draft.version}))

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from tokstore.errors import UnsupportedError, suggest
+from tokstore.errors import suggest
 from tokstore.opening import open_store
-from tokstore.order import lane_count, quantise
+from tokstore.order import STOPS, lane_count, quantise
 from tokstore.wire import checksum
 
 __all__ = ["Mixture"]
 
-_MOST_ROWS = 1 << 62
+_MOST_ROWS, _MOST_EPOCHS = 1 << 62, 1 << 32
 Stage = tuple[int, tuple[Fraction, ...]]
 
 
@@ -30,8 +30,8 @@ class Mixture:
     """Sources by name and their shares of the rows of a stream; immutable.
 
     Shares are of rows, not of tokens or samples, and are made to add up to 1. Any run of rows from the start of a
-    stage is within about 4 rows of them, and a source that has been read whole starts its next epoch. Give the
-    mixture to `StreamingDataset` with ``epochs=None``.
+    stage is within about 4 rows of them, and a source that has been read whole starts its next epoch. Give a mixture
+    without an end to `StreamingDataset` with ``epochs=None``; one that ends is one pass, and has a length.
 
     Stores, views and paths are taken as they are now: later commits do not change the mixture. A mixture among the
     sources is taken apart: its sources are named ``"outer/inner"`` and have the product of the shares; rows of its
@@ -44,14 +44,20 @@ class Mixture:
         stages: Pairs of a row and shares: from this row of the stream on, of all ranks together, the shares are
             these. The row is rounded up to a multiple of the number of lanes. Each source goes on where it is, so that
             nothing is lost or repeated.
-        max_epochs: Not in this version.
-        stop: Not in this version: a mixture has no end.
+        max_epochs: Epochs that a source gives at most, by name, or one number for all; from then on the others have
+            its rows, in proportion to their shares. Each of its rows comes exactly once per epoch. A name of a mixture
+            among the sources stands for all sources of it. By default there is no limit.
+        stop: When the mixture ends (order.md 10.8). ``"first_exhausted"``: when some source has given all its rows.
+            ``"all_exhausted"``: when each has given all rows at least once; the others go on meanwhile.
+            ``"all_exhausted_without_replacement"``: when each has given all rows exactly once. With the first and the
+            last, a source with `max_epochs` has given all its rows after so many epochs. None: when no source is left
+            because all have `max_epochs`, else never.
 
     Raises:
         ValueError: A share is negative, no number, or too small; all are zero; names are unknown or missing; stages
-            do not ascend; vocabularies differ.
-        TypeError: A source is no store, view, path or mixture.
-        UnsupportedError: `max_epochs` or `stop` is given.
+            do not ascend; vocabularies differ; `max_epochs` is below 1; `stop` is unknown, or that of a mixture among
+            the sources.
+        TypeError: A source is no store, view, path or mixture, or `max_epochs` no integer.
 
     Example:
         >>> import tempfile, tokstore as ts
@@ -65,6 +71,11 @@ class Mixture:
         >>> data = ts.StreamingDataset(mix, seq_len=8, batch_size=10, epochs=None, emit=("input_ids", "source"))
         >>> next(iter(data))["source"].tolist()
         [0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
+        >>> rule = "all_exhausted_without_replacement"
+        >>> mix = ts.Mixture({"web": web, "code": code}, stop=rule, max_epochs={"code": 2})
+        >>> data = ts.StreamingDataset(mix, seq_len=8, batch_size=10)
+        >>> len(data), sum(len(batch.rows) for batch in data), data.progress()["epochs/code"]
+        (6, 57, 2)
     """
 
     def __init__(
@@ -78,14 +89,8 @@ class Mixture:
     ) -> None:
         if not isinstance(sources, Mapping) or not sources:
             raise TypeError("sources of a mixture are a dict of at least one store, view or path by name")
-        if stop not in (None, "first_exhausted", "all_exhausted"):
-            raise ValueError(f"stop is 'first_exhausted', 'all_exhausted' or None, not {stop!r}")
-        if max_epochs is not None or stop is not None:
-            name = "stop" if stop is not None else "max_epochs"
-            raise UnsupportedError(
-                f"this version does not end mixtures: {name} is not there yet",
-                hint="leave it out and count rows yourself, with progress()",
-            )
+        if stop is not None and stop not in STOPS:
+            raise ValueError(f"stop is {', '.join(map(repr, STOPS))} or None, not {stop!r}")
         found = {_name(name): _source(name, source) for name, source in sources.items()}
         if shares is None:
             shares = {name: source.token_count for name, source in found.items()}
@@ -98,6 +103,8 @@ class Mixture:
         self.names: tuple[str, ...]
         self.sources: tuple[Any, ...]
         self.stages: tuple[Stage, ...]
+        self.stop = stop
+        self.max_epochs = _limits(found, max_epochs)
         self.names, self.sources, self.stages = _flat(found, own)
         self._check()
 
@@ -131,8 +138,14 @@ class Mixture:
             [name, source.fingerprint, *(str(shares[number]) for _, shares in self.stages)]
             for number, (name, source) in enumerate(zip(self.names, self.sources, strict=True))
         ]
-        text = json.dumps([[row for row, _ in self.stages], told])
+        ends = [[self.max_epochs, self.stop]] if self.stop or any(self.max_epochs) else []
+        text = json.dumps([[row for row, _ in self.stages], told, *ends])
         return f"mixture-{checksum(text.encode()):016x}"
+
+    @property
+    def numbered(self) -> str:
+        """Names of the sources by their numbers, for errors that know numbers only."""
+        return ", ".join(f"{number} is {name!r}" for number, name in enumerate(self.names))
 
     def slots(self, lanes: int) -> list[tuple[int, tuple[int, ...]]]:
         """Return the first row of every stage and the slots of every source in it (order.md 10.1 and 10.4).
@@ -148,8 +161,7 @@ class Mixture:
             try:
                 counts = quantise(shares, lanes)
             except ValueError as error:
-                listed = ", ".join(f"{number} is {name!r}" for number, name in enumerate(self.names))
-                raise ValueError(f"{error} (sources: {listed})") from None
+                raise ValueError(f"{error} (sources: {self.numbered})") from None
             found.append((-(-row // lanes) * lanes, tuple(counts)))
         for (one, _), (two, _), (row, _) in zip(found, found[1:], self.stages[1:], strict=False):
             if one == two:
@@ -171,6 +183,9 @@ class Mixture:
                     f"{one} of {source.token_count:,} tokens" for one, source in zip(percent, self.sources, strict=True)
                 ]
             texts.append((f"from row {row:,}: " if row else "") + ", ".join(percent))
+        limited = [f"{n:,} epochs of {name}" for name, n in zip(self.names, self.max_epochs, strict=True) if n]
+        texts += [f"at most {', '.join(limited)}"] if limited else []
+        texts += [f"stop {self.stop}"] if self.stop else []
         return f"Mixture({'; '.join(texts)})"
 
 
@@ -213,6 +228,34 @@ def _flat(found: Mapping[str, Any], own: Sequence[Stage]) -> tuple[tuple[str, ..
         if not stages or tuple(now) != stages[-1][1]:
             stages.append((row, tuple(now)))
     return tuple(names), tuple(leaves), tuple(stages)
+
+
+def _limits(found: Mapping[str, Any], max_epochs: Any) -> tuple[int | None, ...]:
+    """Return how many epochs each source gives at most, those of mixtures among the sources taken apart."""
+    if max_epochs is None or isinstance(max_epochs, Mapping):
+        given = dict(max_epochs or {})
+    else:
+        given = dict.fromkeys(found, max_epochs)
+    for name, number in given.items():
+        if name not in found:
+            raise ValueError(f"max_epochs names {name!r}, which is no source; {suggest(str(name), tuple(found))}")
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
+            raise TypeError(f"max_epochs of {name!r} is a number of epochs, an integer, not {number!r}")
+        if not 1 <= number <= _MOST_EPOCHS:
+            raise ValueError(f"max_epochs of {name!r} is from 1 to {_MOST_EPOCHS}, not {number}")
+    limits: list[int | None] = []
+    for name, source in found.items():
+        own = int(given[name]) if name in given else None
+        if not isinstance(source, Mixture):
+            limits.append(own)
+            continue
+        if source.stop is not None:
+            raise ValueError(
+                f"source {name!r} is a mixture with stop={source.stop!r}: only the whole has a stop rule; give it there"
+            )
+        both = [[one for one in (own, inner) if one is not None] for inner in source.max_epochs]
+        limits += [min(some, default=None) for some in both]
+    return tuple(limits)
 
 
 def _kind(source: Any) -> Any:

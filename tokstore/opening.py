@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
+from tokstore.addresses import is_url, local_or_url, split_file, storage_at
 from tokstore.column_parts import ColumnWriter
 from tokstore.column_types import ColumnType
-from tokstore.creation import create_file, create_folder, encode_attachments, encode_user_metadata
+from tokstore.creation import create_file, create_folder, create_remote, encode_attachments, encode_user_metadata
 from tokstore.errors import (
     ConflictError,
     NotAStoreError,
@@ -39,12 +40,14 @@ def create(
     shard_tokens: int = 1 << 27,
     threads: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Writer:
     """Create a store and return its writer. Nothing is visible before the ``with`` block ends or `Writer.commit` is
     called.
 
     Args:
-        path: A folder, or a file that ends in ``.tok`` for a store in a single file.
+        path: A folder, or a file that ends in ``.tok`` for a store in a single file; or a URL such as
+            ``s3://bucket/corpus``.
         schema: Its columns.
         level: ``"plain"`` (for simple readers), ``"fast"``, ``"default"`` or ``"small"``: see spec/codecs.md 2.3.
         exist: ``"error"`` refuses a target that is there; ``"append"`` adds to a store with the same columns.
@@ -78,9 +81,12 @@ def create(
         "threads": threads,
         "progress": progress,
     }
-    target = os.path.abspath(os.fspath(path))
-    if exist == "append" and listed_versions(LocalStorage(target)):
-        store = open_store(target)
+    target = local_or_url(path)
+    if target.endswith(".tok") and is_url(target):
+        raise ValueError(f"{target!r}: a single file is written locally and copied; give a prefix for a store")
+    storage = storage_at(target, storage_options)
+    if exist == "append" and listed_versions(storage):
+        store = open_store(target, storage_options=storage_options)
         if [(c.name, c.type) for c in store.schema.columns] != [(c.name, c.type) for c in schema.columns]:
             raise ConflictError(
                 "the store has other columns than those to append", path=target, hint=f"it has {store.schema}"
@@ -88,16 +94,30 @@ def create(
         appending: Writer = store.writer(**options)
         return appending
     objects, text = encode_attachments(attachments), encode_user_metadata(metadata)
+    if not isinstance(storage, LocalStorage):
+        return create_remote(storage, schema.with_level(level), objects, text, options)
     make = create_file if target.endswith(".tok") else create_folder
     return make(target, schema.with_level(level), objects, text, options)
 
 
-def open_store(path: Path, version: int | str | None = None) -> Store:
+def open_store(
+    path: Path,
+    version: int | str | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
+    cache_limit: int | None = None,
+) -> Store:
     """Open a store for reading and appending. Reads a few kilobytes, whatever its size.
 
     Args:
-        path: A folder that holds a store, or a single ``.tok`` file (read-only).
+        path: A folder that holds a store, or a single ``.tok`` file (read-only); or a URL of either: ``s3://``,
+            ``gs://``, ``az://``, or ``https://`` (read-only), with the extra ``cloud``.
         version: A number or a tag; the newest by default. A store opened at a version is read-only.
+        storage_options: Configuration of the object store by the names of obstore, such as ``region`` and
+            ``endpoint``; what is missing comes from the environment.
+        cache: A local folder that keeps what was fetched, so that later epochs and processes need not fetch it again.
+        cache_limit: Bytes that the cache may take; 10 GiB by default. What was used longest ago goes first.
 
     Raises:
         NotAStoreError: There is no store.
@@ -109,17 +129,17 @@ def open_store(path: Path, version: int | str | None = None) -> Store:
         >>> store = ts.open("corpus")  # doctest: +SKIP
         >>> store[17]["tokens"]  # doctest: +SKIP
     """
-    target = os.path.abspath(os.fspath(path))
-    if os.path.isfile(target):
+    target, remote = local_or_url(path), is_url(path)
+    if target.endswith(".tok") if remote else os.path.isfile(target):
         if version not in (None, 1):
             raise VersionError("a single file has one version, 1", path=target)
-        folder, name = os.path.split(target)
-        storage = LocalStorage(folder)
+        folder, name = split_file(target)
+        storage = storage_at(folder, storage_options, cache, cache_limit)
         root, _ = open_file(storage, name)
         return Store(storage, root, pinned=True, file_name=name)
-    if not os.path.isdir(target):
+    if not remote and not os.path.isdir(target):
         raise NotAStoreError("there is no such file or folder", path=target)
-    storage = LocalStorage(target)
+    storage = storage_at(target, storage_options, cache, cache_limit)
     if version is None:
         return Store(storage, newest_root(storage))
     if isinstance(version, str):

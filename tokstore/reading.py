@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from tokstore.block import ColumnRows
 from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
+from tokstore.errors import CorruptError, MissingFileError
+from tokstore.losses import Lost
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
 from tokstore.ragged import ragged_index
@@ -67,6 +69,7 @@ def read_rows(
     pool: Executor | None = None,
     arrays: Recycling | Given | None = None,
     compact: bool = False,
+    lost: Lost | None = None,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -80,6 +83,8 @@ def read_rows(
         pool: Threads to decode on; without it the caller's thread decodes.
         arrays: Makes the arrays of ragged columns, for callers that read batch after batch.
         compact: Tokens in the narrowest dtype.
+        lost: Blocks that cannot be read are noted here and their values are 0; without it they are an error. Not for
+            vectors.
     """
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
@@ -90,9 +95,9 @@ def read_rows(
             vectors.append(reading)
             pieces = reading.pieces
         else:
-            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact)
+            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact, lost)
         jobs += [job for piece in pieces for job in _jobs(piece)]
-    _run(version, jobs, pool)
+    _run(version, jobs, pool, lost)
     return result | {reading.column.name: reading.finish() for reading in vectors}
 
 
@@ -123,6 +128,7 @@ def _plan_column(
     stop: int | None,
     arrays: Recycling | Given | None,
     compact: bool,
+    lost: Lost | None,
 ) -> tuple[ColumnRows, list[Piece]]:
     """Make room for the rows of one column and say what has to be decoded into it."""
     kind = column.type
@@ -147,7 +153,16 @@ def _plan_column(
         if constant is not None:
             values[part] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
-            table, decoder = file.table(column.column_id, kind), version.decoder(file, column)
+            table = file.table(column.column_id, kind)
+            try:
+                decoder = version.decoder(file, column)
+            except (CorruptError, MissingFileError) as error:
+                if lost is None or _is_pruned(version, error):
+                    raise
+                # No block of the file can be decoded without its tables.
+                values[ragged_index(outs[part], v1 - v0)] = 0
+                lost.add(file.place.path, column.name, 0, error, outs[part], v1 - v0)
+                continue
             piece = Piece(file, column, table, decoder, v0, v1, outs[part], values, table.value_starts)
             pieces.append(replace(piece, together=64) if isinstance(kind, Codes) else piece)
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
@@ -192,7 +207,7 @@ def _jobs(piece: Piece) -> list[_Job]:
     ]
 
 
-def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
+def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
@@ -213,11 +228,43 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None) -> None:
         at = stop
         if not ranges:
             continue
-        read = version.read(ranges)
+        read = _fetch(version, ranges, wanted, lost)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
-        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version), runs))
+        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost), runs))
+
+
+def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost | None) -> Sequence[memoryview | None]:
+    """Return the stored bytes of blocks; those that are not there are noted, one by one, if that is wanted."""
+    try:
+        return version.read(ranges)
+    except (CorruptError, MissingFileError) as error:
+        if lost is None or _is_pruned(version, error):
+            raise
+    read: list[memoryview | None] = []
+    for job, one in zip(wanted, ranges, strict=True):
+        try:
+            read += version.read([one])
+        except (CorruptError, MissingFileError) as error:
+            read.append(None)
+            _lose(job, error, lost)
+    return read
+
+
+def _is_pruned(version: Version, error: Exception) -> bool:
+    """Tell whether a file is missing because the whole version is."""
+    return isinstance(error, MissingFileError) and version.file_name is None and not version.is_there()
+
+
+def _lose(job: _Job, error: CorruptError | MissingFileError, lost: Lost) -> None:
+    """Note a block that could not be read, and make its values 0."""
+    piece, rows = job.piece, job.rows
+    a: Ints = np.maximum(piece.v0[rows], job.start)
+    count: Ints = np.maximum(np.minimum(piece.v1[rows], job.end) - a, 0)
+    starts = piece.out[rows] + (a - piece.v0[rows])
+    piece.target[ragged_index(starts, count)] = 0
+    lost.add(piece.file.place.path, piece.column.name, job.block, error, starts, count)
 
 
 def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
@@ -229,7 +276,7 @@ def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tupl
         at = stop
 
 
-def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
+def _decode_run(version: Version, lost: Lost | None, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
     for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
         run = list(group)
@@ -244,9 +291,20 @@ def _decode_run(version: Version, pairs: Sequence[tuple[_Job, memoryview]]) -> N
         decoder = piece.decoder
         if piece.vectors is not None:
             decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
-        piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks)
-        for (job, _), decoded in zip(run, targets, strict=True):
-            if not job.whole:
+        good = [True] * len(run)
+        try:
+            piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks)
+        except CorruptError:
+            if lost is None:
+                raise
+            for number, ((job, _), block) in enumerate(zip(run, blocks, strict=True)):
+                try:
+                    piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, [block])
+                except CorruptError as error:
+                    good[number] = False
+                    _lose(job, error, lost)
+        for (job, _), decoded, is_good in zip(run, targets, good, strict=True):
+            if is_good and not job.whole:
                 version.blocks.put(_key(job), decoded)
                 _place(job, decoded)
 

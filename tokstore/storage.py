@@ -24,7 +24,7 @@ from tokstore.errors import MissingFileError, TruncatedError, UnsupportedError
 from tokstore.forking import renew_after_fork
 from tokstore.recycling import recycling
 
-__all__ = ["Entry", "FileSink", "LocalStorage", "Range", "Storage"]
+__all__ = ["Entry", "FileSink", "LocalStorage", "NewFile", "Range", "Storage", "is_immutable"]
 
 Range = tuple[str, int, int | None]
 """Path, offset, number of bytes; ``None`` bytes means to the end of the file."""
@@ -45,11 +45,52 @@ class Entry:
     is_folder: bool
 
 
+def is_immutable(path: str) -> bool:
+    """Tell whether the name of a file says its content, so that the name never means other bytes.
+
+    Roots, parts and hints may be replaced by others.
+    """
+    return path.endswith(".tok") or path.startswith(_IMMUTABLE)
+
+
+class NewFile(Protocol):
+    """A new file, written front to back."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append bytes."""
+
+    def commit(self) -> None:
+        """Give the file its name; it is durable then."""
+
+    def commit_if_absent(self) -> bool:
+        """Like `commit`, unless the name is taken: then leave nothing and return ``False``."""
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+
+
 class Storage(Protocol):
     """What tokstore needs of a place for bytes."""
 
-    trips: int
-    bytes_read: int
+    @property
+    def trips(self) -> int:
+        """Reading calls so far."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes returned so far, and read in between to join near ranges."""
+
+    @property
+    def reads_back(self) -> bool:
+        """Whether a commit is to be read back, because `put_if_absent` alone is no proof."""
+
+    @property
+    def can_list(self) -> bool:
+        """Whether names can be listed."""
+
+    @property
+    def can_fork(self) -> bool:
+        """Whether a forked process can go on reading."""
 
     def read_ranges(self, ranges: Sequence[Range], *, missing_ok: bool = False) -> list[memoryview | None]:
         """Read many ranges in one round trip; a file that is not there is an error, or ``None`` with `missing_ok`."""
@@ -63,10 +104,13 @@ class Storage(Protocol):
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write a file unless its name is taken; tell whether it was written."""
 
+    def check_conditional_put(self) -> None:
+        """Refuse a place where `put_if_absent` would not tell two writers apart, before anything is written."""
+
     def replace(self, path: str, data: bytes) -> None:
         """Write a file over what may be there."""
 
-    def sink(self, path: str) -> FileSink:
+    def sink(self, path: str) -> NewFile:
         """Begin a new file, written front to back."""
 
     def list(self, folder: str) -> list[str]:
@@ -174,6 +218,10 @@ class LocalStorage:
         bytes_read: Bytes returned so far, and read in between to join near ranges.
     """
 
+    reads_back = False
+    can_list = True
+    can_fork = True
+
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
         self._reset()
@@ -206,10 +254,7 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
-        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile.
-
-        Only files whose names say their content stay open: roots, parts and hints may be replaced by others.
-        """
+        """Lend an open file. It is out of the cache while lent, so that nobody closes it meanwhile."""
         with self._lock:
             handle = self._handles.pop(path, None)
         if handle is None:
@@ -217,7 +262,7 @@ class LocalStorage:
         try:
             yield handle
         finally:
-            surplus, stays = handle, path.endswith(".tok") or path.startswith(_IMMUTABLE)
+            surplus, stays = handle, is_immutable(path)
             with self._lock:
                 if stays and path not in self._handles:
                     self._handles[path] = handle
@@ -265,6 +310,9 @@ class LocalStorage:
             sink.commit()
         finally:
             sink.abort()
+
+    def check_conditional_put(self) -> None:
+        """Nothing to try: a file system without hard links says so when they are needed."""
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         sink = self.sink(path)

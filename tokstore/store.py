@@ -26,7 +26,7 @@ from tokstore.parts import committed_nonces, decode_part, part_path, stage, stag
 from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.shard import file_path
-from tokstore.storage import LocalStorage
+from tokstore.storage import Storage
 from tokstore.tokenizer import TextDecoder
 from tokstore.upkeep import Upkeep
 from tokstore.version import Version
@@ -63,9 +63,7 @@ class Store(ColumnEdits, Upkeep):
     version, or from a single file, is read-only.
     """
 
-    def __init__(
-        self, storage: LocalStorage, root: Root, *, pinned: bool = False, file_name: str | None = None
-    ) -> None:
+    def __init__(self, storage: Storage, root: Root, *, pinned: bool = False, file_name: str | None = None) -> None:
         super().__init__(storage, root, pinned=pinned, file_name=file_name)
         self._text_decoder: TextDecoder | None = None
 

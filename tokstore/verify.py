@@ -45,14 +45,19 @@ __all__ = ["Report", "verify"]
 
 
 def verify(
-    path: Any, version: int | str | None = None, *, progress: Callable[[Progress], None] | None = None
+    path: Any,
+    version: int | str | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check every byte of one version of a store, the parts that are staged, and the saved views.
 
     Args:
-        path: A folder or a single ``.tok`` file.
+        path: A folder or a single ``.tok`` file, or the URL of either.
         version: A number or a tag; the newest by default.
         progress: Called with a `Progress` of bytes read.
+        storage_options: As of `open`.
 
     Returns:
         A `Report`; damage is in its `problems`, it is not raised. Only a store that cannot be opened raises.
@@ -61,7 +66,7 @@ def verify(
         >>> ts.verify("corpus").ok  # doctest: +SKIP
         True
     """
-    store = open_store(path, version)
+    store = open_store(path, version, storage_options=storage_options)
     report = Report(store.path, store.version)
     totals = store._version.root.totals
     _Walk(store, Findings(report, store.storage, totals.data_bytes + totals.object_bytes, progress)).run()

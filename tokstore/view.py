@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore import choosing, draws
+from tokstore import choosing, draws, duplicates
 from tokstore.exporting import Exporting
 from tokstore.materialize import write_store
 from tokstore.packed import Ints
@@ -210,6 +210,38 @@ class View(Exporting):
         step = choosing.named("split", shares=dict(shares), by=by, seed=seed)
         return {name: self._pick(part, f"{step}[{name!r}]") for name, part in zip(shares, parts, strict=True)}
 
+    def dedup(self, name: str, keep: str = "first", *, by: str | None = None, threshold: float | None = None) -> View:
+        """Return the samples without duplicates: one of every cluster that ``tokstore dedup`` has found, in view order.
+
+        Which clusters there are is in columns of the store; which sample of one stays is decided among those of the
+        view, so that a cluster never goes as a whole.
+
+        Args:
+            name: The name of the search: ``"exact"``, ``"near"``, ``"semantic"``, or what ``--name`` said.
+            keep: ``"first"`` keeps the first sample of a cluster in view order; ``"best"`` the one with the highest
+                value of a column.
+            by: That column, of numbers; samples without a number come last, and of equal ones the first is kept.
+            threshold: Count samples as duplicates from this similarity on; by default that of the search.
+
+        Raises:
+            ColumnError: The columns are not there; the message has the command that makes them.
+            ValueError: They are of another store, or the threshold is below that of the search.
+
+        Example:
+            >>> clean = store.dedup("near", keep="best", by="quality")  # doctest: +SKIP
+        """
+        if keep not in ("first", "best") or (keep == "best") != (by is not None):
+            raise ValueError(f'keep is "first", or "best" with by= and a column, not {keep!r} with by={by!r}')
+        keys = self._cluster_keys(name, threshold)
+        best = None
+        if by is not None:
+            values, lacking = choosing.numbers(self._read, self.schema, by)
+            best = np.where(lacking, np.nan, values)
+        places = duplicates.first_places(keys, best)
+        keep_other = keep if by is not None else None
+        step = choosing.named("dedup", name=name, keep=keep_other, by=by, threshold=threshold)
+        return self._pick(places, f"{step} [{len(self) - len(places):,} dropped]")
+
     # Sets ---------------------------------------------------------------------------------------------------------
 
     def _other(self, other: View) -> Selection:
@@ -268,7 +300,7 @@ class View(Exporting):
     ) -> View:
         """Return the samples with weights: how often each is expected in an epoch, in steps of 2**-16.
 
-        Weights that there were are replaced.
+        Weights that there were are replaced. Reading pays weights no heed; `StreamingDataset` draws by them.
 
         Args:
             by: A column of numbers, one number per sample, or a function from a batch to one number per sample.

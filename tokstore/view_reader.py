@@ -332,6 +332,11 @@ class ViewReader:
             rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False)
             yield from _samples(columns, rows, ids)
 
+    @property
+    def can_fork(self) -> bool:
+        """Whether a forked process can go on reading; the clients of object stores cannot."""
+        return self._version.storage.can_fork
+
     def __getstate__(self) -> dict[str, Any]:
         # Threads and locks stay behind; the version pickles as root and storage and opens its files again.
         return {name: one for name, one in self.__dict__.items() if name not in ("_pool", "_lock")}

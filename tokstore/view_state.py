@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore import duplicates
 from tokstore.attachments import Attachments
 from tokstore.block import ColumnRows
 from tokstore.errors import CorruptError
@@ -20,7 +21,7 @@ from tokstore.view_text import recipe_text, view_html, view_text
 from tokstore.view_tokens import TokenReader
 from tokstore.view_values import field_texts, field_values
 from tokstore.weights import ONE
-from tokstore.where import Field
+from tokstore.where import Field, bind_field
 from tokstore.wire import checksum
 
 __all__ = ["State", "ViewState", "Weights"]
@@ -41,6 +42,8 @@ class ViewState(TokenReader):
         schema: The columns; ``None`` for all.
         recipe: The verbs that made it.
     """
+
+    _digest: str | None = None
 
     def __init__(
         self,
@@ -85,6 +88,19 @@ class ViewState(TokenReader):
         found: tuple[Any, Bools] = read(self._version, self._chosen, self._order, field)
         return found
 
+    def _cluster_keys(self, name: str, threshold: float | None) -> Ints:
+        """Return for every sample what it has in common with its duplicates; see `View.dedup`."""
+        root, names = self._version.root, duplicates.named_columns(name)
+        duplicates.check_columns(root.schema, name, self.metadata, root.store_id.hex(), threshold)
+        if threshold is None:
+            of, stays = self._read(bind_field(root.schema, names.of))
+            return np.where(stays, self._sample_ids(), of)
+        whole = ViewState(self._version)  # links may go through samples that the view does not have
+        link, none = whole._read(bind_field(root.schema, names.link))
+        similarity, unknown = whole._read(bind_field(root.schema, names.similarity))
+        counts = ~(none | unknown) & (similarity >= np.float32(threshold))
+        return duplicates.cluster_keys(whole._sample_ids(), link, counts)[self._at(np.arange(len(self)))]
+
     def _row_batches(self) -> Iterator[dict[str, ColumnRows]]:
         """Yield rows of all columns; larger batches where samples are scattered, so that fewer blocks come twice."""
         columns = self._columns(None)
@@ -98,7 +114,7 @@ class ViewState(TokenReader):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was given as ``metadata`` when the store was made."""
+        """What was given as ``metadata`` when the store was made, and what `tokstore dedup` says of its columns."""
         text = self._version.root.metadata
         try:
             return {} if text is None else dict(json.loads(text))
@@ -122,6 +138,18 @@ class ViewState(TokenReader):
         """Expected copies of every sample in an epoch; 1 without `weigh`. Reading samples pays them no heed."""
         return self._fixed_weights() / ONE
 
+    def fixed_weights(self, first: int = 0, stop: int | None = None) -> Weights:
+        """Return weights as they are held: expected copies in steps of 2**-16, uint32.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+        """
+        begin, end, _ = slice(first, stop).indices(len(self))
+        if self._weights is None:
+            return np.full(max(0, end - begin), ONE, np.uint32)
+        return self._weights[begin:end].copy()
+
     def _fixed_weights(self) -> Weights:
         """Return the weights as integers of 2**-16."""
         return np.full(len(self), ONE, np.uint32) if self._weights is None else self._weights
@@ -131,7 +159,9 @@ class ViewState(TokenReader):
         """What the order of samples depends on: store, version, and which samples of it."""
         if self._weights is None:
             return super().fingerprint
-        return f"{super().fingerprint}/w{checksum(self._weights.astype('<u4').tobytes()):016x}"
+        if self._digest is None:  # every state of a stream asks for it
+            self._digest = f"w{checksum(self._weights.astype('<u4').tobytes()):016x}"
+        return f"{super().fingerprint}/{self._digest}"
 
     @property
     def recipe(self) -> str:

@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.column_types import Tokens
-from tokstore.deliver import reorder, result_dtype
+from tokstore.deliver import deliver_batch, reorder, result_dtype
 from tokstore.errors import ColumnError, suggest
+from tokstore.losses import Lost, TokensLost
 from tokstore.packed import Ints
+from tokstore.ragged import Ragged
 from tokstore.reading import read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
+from tokstore.touched import Touched, touched_blocks
 from tokstore.version import Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
+from tokstore.view_values import missing_rows
 from tokstore.wire import checksum
 
 __all__ = ["TokenReader"]
@@ -110,8 +114,26 @@ class TokenReader(ViewReader):
         found = read_lengths(self._version, column, groups)
         return found if order is None else found[order]
 
+    def token_blocks(self, first: int = 0, stop: int | None = None) -> Touched:
+        """Return how many blocks hold tokens of samples, and what they take; nothing is decoded.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+        """
+        begin, end, _ = slice(first, stop).indices(len(self))
+        groups, _ = self._located(np.arange(begin, end))
+        return touched_blocks(self._version, self.schema.column(self.token_column), groups)
+
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: NDArray[Any] | None = None
+        self,
+        first: int,
+        stop: int,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
+        out: NDArray[Any] | None = None,
+        lost: TokensLost | None = None,
     ) -> NDArray[Any]:
         """Return the tokens of consecutive samples as one flat array, on the caller's thread.
 
@@ -125,10 +147,11 @@ class TokenReader(ViewReader):
             limit: Tokens to return at most. Only blocks that hold returned tokens are read.
             out: Where to put them, if it has exactly as much room as there are and the dtype that the result would
                 have; else it is not used.
+            lost: Told what cannot be read, whose tokens are 0 then; without it that is an error.
         """
         column = self.schema.column(self.token_column)
         if not skip and limit is None:
-            return self._values(column, first, stop, out=out)
+            return self._values(column, first, stop, out=out, lost=lost)
         lengths = self._lengths(column, np.arange(first, stop))
         ends = np.cumsum(lengths)
         starts = ends - lengths
@@ -143,25 +166,78 @@ class TokenReader(ViewReader):
         parts = []
         for a, b in pairwise(edges):
             begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
-            parts.append(self._values(column, first + a, first + b, begin, end))
+            parts.append(self._values(column, first + a, first + b, begin, end, lost=lost))
         return np.concatenate(parts)
 
     def read_samples(
-        self, positions: Ints, *, out: NDArray[Any] | None = None, pool: Executor | None = None
+        self,
+        positions: Ints,
+        *,
+        column: str | None = None,
+        out: NDArray[Any] | None = None,
+        pool: Executor | None = None,
+        lost: TokensLost | None = None,
     ) -> NDArray[Any]:
         """Return the tokens of samples at ascending positions as one flat array; the dtypes are those of `read_range`.
 
         Args:
             positions: int64, ascending, each once.
+            column: A column of `Codes` instead of tokens: int32.
             out: As of `read_range`.
             pool: Threads to decode on; by default the caller's thread decodes.
+            lost: As of `read_range`.
         """
-        column = self.schema.column(self.token_column)
+        chosen = self.schema.column(column or self.token_column)
         groups, order = self._located(positions)
+        found = None if lost is None else Lost()
         # Out of order, values would lie in `out` in the wrong order for a moment.
         arrays = recycling() if out is None or order is not None else Given(out)
-        rows = read_rows(self._version, [column], groups, pool=pool, compact=True, arrays=arrays)[column.name]
+        rows = read_rows(self._version, [chosen], groups, pool=pool, compact=True, arrays=arrays, lost=found)[
+            chosen.name
+        ]
+        if lost is not None and found is not None:
+            lost.add(found, rows, order)
         return rows.values if order is None else reorder(rows, order).values
+
+    def read_aligned(
+        self, positions: Ints, name: str, start: int, stop: int, *, lost: TokensLost | None = None
+    ) -> tuple[Ragged, Ints]:
+        """Return part of what samples have in a column with one value for every token, and how many tokens each has.
+
+        Args:
+            positions: int64, ascending, each once.
+            name: The column.
+            start: First token of every sample whose value is wanted.
+            stop: End of these tokens.
+            lost: As of `read_range`.
+
+        Raises:
+            ValueError: A sample has another number of values than of tokens.
+        """
+        column, tokens = self.schema.column(name), self.schema.column(self.token_column)
+        groups, order = self._located(positions)
+        width = column.type.width
+        counts, wanted = (
+            read_lengths(self._version, column, groups) // width,
+            read_lengths(self._version, tokens, groups),
+        )
+        if (wrong := counts != wanted).any():
+            row = int(wrong.argmax())
+            lacks = not counts[row] and missing_rows(self._version, column, groups)[row]
+            has = "no value" if lacks else f"{int(counts[row])} values"
+            raise ValueError(
+                f"column {name!r} has {has} for the {int(wanted[row])} tokens of sample id "
+                f"{int(self._ids(groups)[row])}, and one for every token is wanted (order.md 7.8)"
+            )
+        found = None if lost is None else Lost()
+        begin, end = start * width, stop * width
+        rows = read_rows(self._version, [column], groups, start=begin, stop=end, lost=found)[name]
+        if lost is not None and found is not None:
+            lost.add(found, rows, order)
+        if order is not None:
+            rows, wanted = reorder(rows, order), wanted[order]
+        batch: Ragged = deliver_batch(column, rows)
+        return batch, wanted
 
     def _values(
         self,
@@ -171,9 +247,11 @@ class TokenReader(ViewReader):
         begin: int = 0,
         end: int | None = None,
         out: NDArray[Any] | None = None,
+        lost: TokensLost | None = None,
     ) -> NDArray[Any]:
         """Return the values of consecutive samples, or a part of every one."""
         groups, order = self._located(np.arange(first, stop))
+        found = None if lost is None else Lost()
         rows = read_rows(
             self._version,
             [column],
@@ -182,7 +260,10 @@ class TokenReader(ViewReader):
             stop=end,
             compact=True,
             arrays=recycling() if out is None or order is not None else Given(out),
+            lost=found,
         )[column.name]
+        if lost is not None and found is not None:
+            lost.add(found, rows, order)
         return rows.values if order is None else reorder(rows, order).values
 
     def spans(self) -> ViewSpans:

@@ -33,7 +33,7 @@ from tokstore.rounded import Rounded
 from tokstore.schema import Column, Schema
 from tokstore.shard import file_path
 from tokstore.shard_writer import FileFacts, write_data_file
-from tokstore.storage import FileSink, Storage
+from tokstore.storage import NewFile, Storage
 
 __all__ = ["SHARD_BYTES", "Progress", "Writer"]
 
@@ -102,7 +102,7 @@ class Writer:
         self._storage, self._schema, self._finish = storage, schema, finish
         self._shard_tokens, self._progress = shard_tokens, progress
         self._single, self._abandon = single, abandon
-        self._held: FileSink | None = None
+        self._held: NewFile | None = None
         if threads is not None and threads < 1:
             raise ValueError(f"threads is 1 or more, not {threads}")
         self._threads = threads or os.cpu_count() or 1

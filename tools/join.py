@@ -239,7 +239,7 @@ def _contains(high: Any, low: Any, first: Any, second: Any) -> NDArray[np.bool_]
 
 
 def cartography(folder: str | os.PathLike[str]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    """Read logs of training dynamics, one ``dynamics_epoch_<n>.jsonl`` per epoch with ``guid``, ``logits_epoch_<n>`` and
+    """Read logs of training dynamics, a ``dynamics_epoch_<n>.jsonl`` per epoch with ``guid``, ``logits_epoch_<n>``,
     ``gold``, and return guids and the scores of dataset-cartography (Swayamdipta et al., 2020).
 
     Args:
@@ -286,7 +286,7 @@ def _dynamics(path: str, epoch: int) -> Iterator[tuple[str, tuple[float, bool]]]
                 odds = np.exp(logits - logits.max())
                 yield str(row["guid"]), (float(odds[gold] / odds.sum()), int(logits.argmax()) == gold)
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-                raise ValueError(f"{path}:{number}: the line is none of a log: {error}") from error
+                raise ValueError(f"{path}:{number}: this is no line of a log: {error}") from error
 
 
 def join_dynamics(store: ts.Store, folder: str | os.PathLike[str], *, key: str) -> JoinReport:

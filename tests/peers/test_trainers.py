@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import sys
 import warnings
@@ -43,69 +42,6 @@ def stream(path: str, **options: Any) -> ts.StreamingDataset:
 def ids(batches: Any) -> list[Any]:
     """Return the ids of batches."""
     return [batch["input_ids"].tolist() for batch in batches]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("steps", [0, 1, 7, "end"])
-def test_stateful_data_loader(path: str, workers: int, steps: Any) -> None:
-    """torchdata resumes after zero steps, in the middle and at the end of an epoch, through JSON."""
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    def loader() -> Any:
-        return StatefulDataLoader(stream(path), batch_size=None, num_workers=workers)
-
-    first = loader()
-    iterator = iter(first)
-    taken = len(first) if steps == "end" else steps
-    got = ids(next(iterator) for _ in range(taken))
-    if steps == "end":
-        assert next(iterator, None) is None
-    state = json.loads(json.dumps(first.state_dict()))
-    rest = ids(iterator)
-    expected = ids(stream(path))
-    assert got + rest == expected
-    again = loader()
-    again.load_state_dict(state)
-    if steps == "end":
-        if not workers:  # workers begin as copies of the stream in this process, whose epoch is 0 (`set_epoch`)
-            both = stream(path)
-            ids(both)
-            assert ids(again) == ids(both)
-    else:
-        assert ids(again) == rest
-    del iterator, first
-
-
-def test_stateful_data_loader_over_epochs(path: str) -> None:
-    """In one process, epochs follow each other, and a state of the second one leads into the third."""
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    data = stream(path)
-    expected = [ids(data) for _ in range(3)]
-    loader = StatefulDataLoader(stream(path), batch_size=None)
-    assert ids(loader) == expected[0]
-    iterator = iter(loader)
-    assert ids(next(iterator) for _ in range(4)) == expected[1][:4]
-    again = StatefulDataLoader(stream(path), batch_size=None)
-    again.load_state_dict(json.loads(json.dumps(loader.state_dict())))
-    assert ids(again) == expected[1][4:]
-    assert ids(again) == expected[2]
-
-
-def test_stateful_data_loader_with_other_workers(path: str) -> None:
-    """A state of two workers is refused by one and by three: its batches would not be theirs."""
-    from torchdata.stateful_dataloader import StatefulDataLoader
-
-    first = StatefulDataLoader(stream(path), batch_size=None, num_workers=2)
-    iterator = iter(first)
-    next(iterator)
-    state = first.state_dict()
-    del iterator
-    for workers in (1, 3):
-        again = StatefulDataLoader(stream(path), batch_size=None, num_workers=workers)
-        again.load_state_dict(state)
-        with pytest.raises((ValueError, AssertionError, RuntimeError)):
-            ids(again)
 
 
 def accelerated(rank: int, path: str, meeting: str, answers: Any) -> None:
@@ -153,6 +89,27 @@ def test_accelerate(path: str) -> None:
     assert sorted(row for rank in (0, 1) for part in found[rank][0] for row in part) == list(range(rows))
     assert all(row % 2 == rank for rank in (0, 1) for part in found[rank][0] for row in part)
     assert [found[rank][1:] for rank in (0, 1)] == [[1, True], [1, True]]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skip_first_batches(path: str, workers: int) -> None:
+    """Accelerate skips batches of `loader()`, with workers too; `set_epoch` says where workers begin after that."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=True)
+    data = stream(path)
+    expected = [ids(data) for _ in range(3)]
+    data = stream(path)
+    loader = accelerator.prepare(data.loader(num_workers=workers))
+    skipped = accelerator.skip_first_batches(loader, 7)
+    assert len(skipped) == len(loader) - 7
+    assert ids(skipped) == expected[0][7:]
+    data.set_epoch(1)
+    assert ids(loader) == expected[1]
+    assert ids(loader) == expected[2]
+    loader.load_state_dict(data.state_at(batches=7))
+    assert ids(loader) == expected[0][7:]
+    assert ids(loader) == expected[1]
 
 
 def test_lightning(path: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import click
 
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 if TYPE_CHECKING:
     from tokstore.column_types import ColumnType
@@ -25,7 +26,7 @@ Row = tuple[int | None, Any]
 
 
 @click.command("add-column", short_help="Add a column from a file.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("name")
 @click.argument("source", type=click.Path(exists=True, dir_okay=False))
 @click.option(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tokstore.cli.store_path import STORE
+
 if TYPE_CHECKING:
     from tokstore.store import Store
 
@@ -37,7 +39,7 @@ def read_picks(context: click.Context, parameter: click.Parameter, given: tuple[
 
 
 @click.command(short_help="Print samples as text, ids or JSON.", context_settings={"ignore_unknown_options": True})
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("picks", nargs=-1, callback=read_picks)
 @click.option("--ids", is_flag=True, help="Token ids, one sample on a line, even if there is a tokenizer.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per sample, with every column.")

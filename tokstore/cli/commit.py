@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from tokstore.cli.output import json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["commit"]
 
 
 @click.command(short_help="Make one version of staged parts.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("parts", nargs=-1)
 @json_option
 def commit(store: str, parts: tuple[str, ...], as_json: bool) -> None:

@@ -6,12 +6,13 @@ import click
 
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["compact"]
 
 
 @click.command(short_help="Rewrite shards with deleted samples.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option(
     "--min-deleted",
     type=click.FloatRange(0, 1),

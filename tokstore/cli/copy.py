@@ -9,12 +9,13 @@ import click
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.pack import LEVELS, print_lines
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["copy"]
 
 
 @click.command(short_help="Copy or merge stores, or a view of one.")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("sources", nargs=-1, required=True, type=STORE)
 @click.argument("target", type=click.Path())
 @click.option("--view", metavar="NAME", help="The samples of a view that is saved in every source.")
 @click.option("--where", metavar="CONDITION", help="Only samples for which a condition is true.")

@@ -6,12 +6,13 @@ import click
 
 from tokstore.cli.cat import Picks, read_picks
 from tokstore.cli.output import json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["delete"]
 
 
 @click.command(short_help="Delete samples.", context_settings={"ignore_unknown_options": True})
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("picks", nargs=-1, callback=read_picks)
 @click.option("--id", "ids", type=int, multiple=True, help="A sample id; may be repeated.")
 @click.option("--where", metavar="CONDITION", help="Delete all samples for which it is true.")

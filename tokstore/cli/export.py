@@ -9,12 +9,13 @@ import click
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.pack import print_lines
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["export"]
 
 
 @click.command(short_help="Write samples in another format.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("target", type=click.Path())
 @click.option("--format", "form", metavar="NAME", help="`tokstore formats` lists them; by default as TARGET ends.")
 @click.option("--version", metavar="VERSION", help="A number or a tag; the newest by default.")

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from tokstore.cli.output import console, json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["info"]
 
 
 @click.command(short_help="Show columns, codecs and bytes.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option("--version", "number", type=int, help="An older version than the newest.")
 @json_option
 def info(store: str, number: int | None, as_json: bool) -> None:

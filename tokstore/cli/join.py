@@ -10,12 +10,13 @@ import click
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.pack import pairs_of, print_lines
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["join"]
 
 
 @click.command(short_help="Add columns of another source by a key.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("source", type=click.Path(exists=True))
 @click.option("--key", required=True, metavar="COLUMN", help="The column of STORE with the keys, or sample_id.")
 @click.option("--source-key", metavar="COLUMN", help="The column of SOURCE with the keys; of the same name by default.")

@@ -21,6 +21,7 @@ from tokstore.cli.cat import cat
 from tokstore.cli.commit import commit
 from tokstore.cli.compact import compact
 from tokstore.cli.copy import copy
+from tokstore.cli.dedup import dedup
 from tokstore.cli.delete import delete
 from tokstore.cli.demo import demo
 from tokstore.cli.export import export
@@ -28,6 +29,7 @@ from tokstore.cli.formats import formats
 from tokstore.cli.info import info
 from tokstore.cli.join import join
 from tokstore.cli.pack import pack
+from tokstore.cli.plan import plan
 from tokstore.cli.prune import prune
 from tokstore.cli.tag import tag
 from tokstore.cli.verify import verify
@@ -53,8 +55,8 @@ def cli() -> None:
 
 
 for _verb in (
-    pack, commit, info, cat, verify, versions, tag, add_column, delete, compact, prune, export, copy, join, formats,
-    demo,
+    pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, dedup, compact, prune, export, copy,
+    join, formats, demo,
 ):  # fmt: skip
     cli.add_command(_verb)
 

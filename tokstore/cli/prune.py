@@ -7,6 +7,7 @@ import re
 import click
 
 from tokstore.cli.output import json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["prune"]
 
@@ -25,7 +26,7 @@ def _read_span(context: click.Context, parameter: click.Parameter, given: str | 
 
 
 @click.command(short_help="Remove old versions and their bytes.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="The newest versions that stay.")
 @click.option("--older-than", callback=_read_span, metavar="AGE", help="Only versions that are older, such as 30d.")
 @click.option(

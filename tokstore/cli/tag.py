@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from tokstore.cli.output import json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["tag"]
 
 
 @click.command(short_help="Name a version, or list the names.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.argument("name", required=False)
 @click.option("--version", "number", type=int, help="The version to name; the newest by default.")
 @click.option("--replace", is_flag=True, help="Take the name from the version that has it.")

@@ -6,12 +6,13 @@ import click
 
 from tokstore.cli.output import json_option, print_json
 from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
 
 __all__ = ["verify"]
 
 
 @click.command(short_help="Check every byte.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option("--version", "number", type=int, help="An older version than the newest.")
 @json_option
 @click.pass_context

@@ -8,12 +8,13 @@ from datetime import datetime, timezone
 import click
 
 from tokstore.cli.output import console, json_option, print_json
+from tokstore.cli.store_path import STORE
 
 __all__ = ["versions"]
 
 
 @click.command(short_help="List what was committed.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @json_option
 def versions(store: str, as_json: bool) -> None:
     """List the versions of STORE that are there, newest first.

@@ -11,9 +11,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from tokstore.loader.batch import Batch
+from tokstore.losses import LostBlock
 from tokstore.stream.collate import Split
 
-__all__ = ["Chunk", "StreamLoader", "as_tensor", "first_row", "make_loader"]
+__all__ = ["Chunk", "StreamLoader", "as_tensor", "crossing_batches", "first_row", "make_loader"]
 
 _CROSSING_VALUES = 1 << 20
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
@@ -34,10 +35,17 @@ class Chunk:
         parts: What the batches have by name.
         places: The rows of every batch, and the row after it.
         plain: Batches are single rows, as plain dicts.
+        lost: How many of their tokens are lost, and which blocks were lost since the last chunk.
     """
 
-    def __init__(self, parts: Mapping[str, Split | list[Any]], places: list[tuple[range, int]], plain: bool) -> None:
-        self._places, self._plain = places, plain
+    def __init__(
+        self,
+        parts: Mapping[str, Split | list[Any]],
+        places: list[tuple[range, int]],
+        plain: bool,
+        lost: tuple[int, list[LostBlock]] | None = None,
+    ) -> None:
+        self._places, self._plain, self.lost = places, plain, lost
         self._columns: dict[str, _Narrow | list[Any]] = {
             name: _Narrow(one) if isinstance(one, Split) else one for name, one in parts.items()
         }
@@ -104,11 +112,14 @@ class Running:
 class StreamLoader(DataLoader[Any]):
     """A sized `DataLoader` whose state is that behind the last batch that it handed out.
 
-    It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do.
+    It shards by itself: launchers that would do so again, such as Accelerate, are told that nothing is left to do. To
+    whoever makes another `DataLoader` of its parts, as Accelerate's ``skip_first_batches`` does, its dataset is the
+    stream, which gives batches; chunks come from a loader inside.
     """
 
     stream: Stream
     pinned: bool
+    chunks: DataLoader[Any] | None
     _is_accelerate_prepared = True
     _workers_go_on_at: int | None = None
 
@@ -117,7 +128,7 @@ class StreamLoader(DataLoader[Any]):
 
     def _passing(self) -> Iterator[Any]:
         stream = self.stream
-        if not self.num_workers:
+        if self.chunks is None:
             # What `DataLoader` would do here costs as much as a batch itself.
             for batch in stream._start(chunk=1):
                 yield batch.pin_memory() if self.pinned and isinstance(batch, Batch) else batch
@@ -125,8 +136,9 @@ class StreamLoader(DataLoader[Any]):
         stream._settle()
         start, end, _ = stream._pass()
         if self._workers_go_on_at != stream._next_row:
-            self._iterator = None  # persistent workers are somewhere else: a state was loaded, or an epoch was set
-        iterator = super().__iter__()
+            # Persistent workers are somewhere else: a state was loaded, or an epoch was set.
+            self.chunks._iterator = None
+        iterator = iter(self.chunks)
         running = Running()
         stream._live = weakref.ref(running)
         stream._loaded = False
@@ -134,6 +146,11 @@ class StreamLoader(DataLoader[Any]):
         if end is not None:
             stream._next_row = end
         for chunk in iterator:
+            if chunk.lost is not None and stream._skipped is not None:
+                stream._skipped.tokens += chunk.lost[0]
+                for block in chunk.lost[1]:
+                    stream._skipped.add(block)
+                stream._skipped.warn(stream._skipped.news())
             for batch in chunk.batches():
                 start += stream._global_rows
                 stream._progress = start if end is None else min(start, end)
@@ -161,18 +178,27 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def crossing_batches(data: Stream) -> int:
+    """Return how many batches of a stream a worker of `StreamingDataset.loader` sends in one go."""
+    plan = data._plan
+    values = int((data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows)))
+    return max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
+
+
 def make_loader(data: Any, workers: int, pin_memory: bool, persistent_workers: bool, context: Any) -> StreamLoader:
     """Return the loader of a stream; see `StreamingDataset.loader`."""
-    plan = data._plan
-    values = (data._batch_size or 1) * (plan.seq_len or max(1, plan.values // plan.rows))
-    chunk = max(1, min(_MOST_BATCHES, _CROSSING_VALUES // values))
-    made = StreamLoader(
-        _Chunked(data, chunk) if workers else data,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=persistent_workers,
-        multiprocessing_context=context,
-        collate_fn=_as_it_is,
-    )
+    chunk = crossing_batches(data)
+    sources = getattr(data._source, "sources", [data._source])
+    if workers and context is None and not all(one.can_fork for one in sources):
+        context = "spawn"
+    options: dict[str, Any] = {
+        "batch_size": None,
+        "num_workers": workers,
+        "persistent_workers": persistent_workers,
+        "multiprocessing_context": context,
+        "collate_fn": _as_it_is,
+    }
+    made = StreamLoader(data, **options)
     made.stream, made.pinned = data, pin_memory
+    made.chunks = DataLoader(_Chunked(data, chunk), **options) if workers else None
     return made

@@ -7,7 +7,6 @@ batch. Ranks and workers take strides of the same global row sequence, so that n
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
 import weakref
@@ -17,41 +16,52 @@ from typing import Any, Literal, cast
 import numpy as np
 from torch.utils.data import DataLoader, get_worker_info
 
+from tokstore.column_types import Tokens
+from tokstore.loader.contents import aligned_reader, contents_of
 from tokstore.loader.data_loader import make_loader
-from tokstore.loader.mixed import MixOptions, mix_reader, plan_mixture
+from tokstore.loader.mixed import MixOptions, check_epochs, mix_pass, mix_reader, plan_mixture
 from tokstore.loader.passes import Pass
+from tokstore.loader.planned import Planned
 from tokstore.loader.ranks import find_ranks, warn_of_sharding
-from tokstore.loader.resumable import Resumable
+from tokstore.loader.skipping import Skipped
+from tokstore.loader.transforms import Transform
 from tokstore.mixture import Mixture
 from tokstore.order.lanes import MAX_LANES
 from tokstore.order.turns import Turns
-from tokstore.stream.arguments import emitted, integer, one_of, special
-from tokstore.stream.collate import KEYS, Emission
+from tokstore.stream.aligned import Aligned
+from tokstore.stream.arguments import integer, one_of, special
+from tokstore.stream.codes import CodeRows
+from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
-from tokstore.stream.mixing import Joined, MixPlan, MixReader
+from tokstore.stream.mixing import MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
 from tokstore.stream.windows import compact_dtype
 
 __all__ = ["StreamingDataset"]
 
 _THREADS = 4
-_DEFAULT_KEYS = ("input_ids", "labels", "position_ids")
 
 
-class StreamingDataset(Resumable):
+class StreamingDataset(Planned):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
-    Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
-    `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer` and the inserted ids, and on nothing else: not on
-    batch size, ranks, workers, threads or what was read before.
+    Every token comes exactly once an epoch (but for `overlong`). Of a view with weights every sample has as many copies
+    as its weight says, rounded up or down; what an epoch draws too little or too much is padded or cut, so that all
+    epochs have as many rows (order.md 11).
+
+    The order depends on the source, `seed`, the epoch, `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer`
+    and the inserted ids, and on nothing else: not on batch size, ranks, workers, threads or what was read before.
 
     One `iter()` gives `epochs` epochs, and the next one goes on with the epochs after them. An endless stream goes on
     after the last row that was handed out.
 
     Args:
-        source: A store, a view, or a `Mixture`, which needs ``epochs=None``.
+        source: A store, a view, or a `Mixture`, which needs ``epochs=None`` if it has no end. Where there is no column
+            of `Tokens`, each row is a sample of the first column of `Codes` of fixed shape: int64 [rows, *shape] under
+            its name.
         seq_len: Tokens per row, at least 2. Without packing it may be None: rows are as long as their sample, and a
             batch as wide as its longest row.
         packing: How samples share rows. ``"concat"``: laid end to end in shuffled order and cut every `seq_len`
@@ -63,7 +73,7 @@ class StreamingDataset(Resumable):
             States then stay valid when the number of ranks changes.
         shuffle: Shuffle samples, differently in every epoch; else the order of the view.
         seed: From 0 to 2**64 - 1.
-        epochs: Epochs per `iter()`; None for no end.
+        epochs: Epochs per `iter()`; None for no end. A mixture that ends has as many rows as its stop rule says.
         drop_last: Leave out the last batch of an `iter()` if it is not full. Else it is filled up with padding rows,
             so that all ranks have as many batches.
         labels: ``"same"``: the label of a place is its own id (Hugging Face models shift inside); ``"next"``: it is
@@ -76,12 +86,19 @@ class StreamingDataset(Resumable):
             ``"drop"``, or ``"error"``.
         bos_id: Id inserted before every sample; ``"schema"`` takes the one of the column, None inserts nothing.
         eos_id: Id inserted after every sample, likewise.
-        emit: What a batch has: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
+        loss_mask: A column with a value for every token, such as a `Mask`: a token with 0 is not learned, so that the
+            label which is that token is -100 and ``emit="loss_mask"`` has 0 there. An inserted eos is learned if the
+            last token of its sample is, an inserted bos never.
+        emit: What a batch has, by default ``input_ids labels position_ids``, and of rows of codes every column that
+            stacks: ``input_ids labels position_ids attention_mask document_ids loss_mask`` [rows, width];
             ``cu_seqlens``, also as ``cu_seq_lens_q`` and ``cu_seq_lens_k`` (int32, over the flattened batch),
             ``max_seqlen``, also as ``max_length_q`` and ``max_length_k``; ``seq_lengths`` per document;
             ``sample_ids`` and any column, one value per row without packing, else one per piece of a sample;
-            ``source`` per row, the number of the source in a mixture; ``valid`` per row. What is not asked for costs
-            nothing.
+            ``source`` per row, the number of the source in a mixture; ``valid`` per row. A `Mask` of the tokens comes
+            as [rows, width] beside them. What is not asked for costs nothing.
+        aligned: Other columns that a batch has, with a value (or array) for every token, such as
+            ``Array("float16", (None,))``: they come as [rows, width] too, with NaN, 0, or the padding id of
+            `Tokens`, at padding and inserted ids.
         flat: Lay the samples of a batch end to end in tensors of one dimension instead of padding them, for
             ``packing=None`` without `seq_len`; ``seq_lengths`` or ``cu_seqlens`` tell them apart.
         rank, world_size: Data-parallel rank of this process, and how many there are. By default those of
@@ -91,10 +108,19 @@ class StreamingDataset(Resumable):
         buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
             a source that fits is shuffled whole and a larger one by windows.
         threads: Decoding threads; by default as many as processors, at most 4.
+        on_corrupt: What becomes of blocks of tokens, or of columns beside them, that cannot be read, because a checksum
+            fails or their file is gone: ``"raise"`` an error, or ``"skip"`` them. Their tokens are padding with the
+            label -100 then, everything else stays as and where it is, ``progress()`` counts them, and there is one
+            warning per file; rows of codes that lack some are not ``valid``. Where the lengths of samples cannot be
+            read either, or a column with one value per sample, it is an error always.
+        transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
+            the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
+            7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in
+            place and returns None, or returns another mapping.
 
     Raises:
-        ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
-            environment tells no rank.
+        ValueError: An argument is outside its range, the view is empty or has no weight above 0, ranks cannot share
+            the global batch, or the environment tells no rank.
         TypeError: An argument has the wrong type.
 
     Example:
@@ -123,7 +149,9 @@ class StreamingDataset(Resumable):
         overlong: Literal["split", "truncate", "drop", "error"] | None = None,
         bos_id: int | Literal["schema"] | None = "schema",
         eos_id: int | Literal["schema"] | None = "schema",
-        emit: Sequence[str] = _DEFAULT_KEYS,
+        loss_mask: str | None = None,
+        emit: Sequence[str] | None = None,
+        aligned: Sequence[str] = (),
         flat: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
@@ -131,6 +159,8 @@ class StreamingDataset(Resumable):
         lanes: int | None = None,
         buffer: int = 64 << 20,
         threads: int | None = None,
+        on_corrupt: Literal["raise", "skip"] = "raise",
+        transform: Transform | None = None,
     ) -> None:
         super().__init__()
         if not hasattr(source, "read_range") and not isinstance(source, Mixture):
@@ -139,6 +169,7 @@ class StreamingDataset(Resumable):
             packing = None if seq_len is None else "concat"
         one_of("packing", packing, ("concat", "fit", "whole", None))
         one_of("labels", labels, ("same", "next", None))
+        one_of("on_corrupt", on_corrupt, ("raise", "skip"))
         one_of("documents", documents, ("separate", "joined"))
         one_of("overlong", overlong, ("split", "truncate", "drop", "error", None))
         if seq_len is not None:
@@ -151,10 +182,6 @@ class StreamingDataset(Resumable):
         for name, value, most in (*((n, v, 1 << 24) for n, v in sizes.items()), ("epochs", epochs, 1 << 32)):
             if value is not None:
                 integer(name, value, 1, most)
-        if isinstance(source, Mixture) and epochs is not None:
-            raise ValueError(
-                f"a mixture has no end: give epochs=None instead of epochs={epochs}, and count rows yourself"
-            )
         if None not in sizes.values():
             raise ValueError("give either batch_size, of this rank, or global_batch_size, of all ranks together")
         if lanes is not None:
@@ -171,9 +198,12 @@ class StreamingDataset(Resumable):
             raise ValueError("packing='whole' cuts no sample: overlong is 'truncate', 'drop' or 'error'")
         if packing in ("concat", "fit") and overlong not in (None, "split"):
             raise ValueError(f"packing={packing!r} splits what is longer than a row; overlong is for 'whole' and None")
-        # A store follows its own commits; a copy stays at its version, and shares the caches.
-        self._source: Any = copy.copy(source) if not isinstance(source, Mixture) else Joined(source.sources)
-        self._emit = _emission(self._source, emit, labels, documents, single=packing is None, flat=flat)
+        self._source, self._emit = contents_of(
+            source, emit, aligned, loss_mask, labels, documents, flat, packing=packing, seq_len=seq_len, bos_id=bos_id,
+            eos_id=eos_id,
+        )  # fmt: skip
+        if isinstance(self._source, CodeRows):
+            seq_len = self._source.width
         self._threads = min(_THREADS, os.cpu_count() or 1) if threads is None else integer("threads", threads, 1, 256)
         self._rank, self._ranks = find_ranks(rank, world_size, process_group)
         if global_batch_size is not None:
@@ -183,7 +213,7 @@ class StreamingDataset(Resumable):
                 )
             batch_size = global_batch_size // self._ranks
         first = source.sources[0] if isinstance(source, Mixture) else self._source
-        kind = first.schema[first.token_column]
+        kind = Tokens(first.codes.size) if isinstance(first, CodeRows) else first.schema[first.token_column]
         vocab_size = int(kind.vocab_size)
         bos = special("bos_id", bos_id, kind.bos_id, vocab_size)
         eos = special("eos_id", eos_id, kind.eos_id, vocab_size)
@@ -197,6 +227,7 @@ class StreamingDataset(Resumable):
         if isinstance(source, Mixture):
             self._mix = source, MixOptions(*how, seq_len, bool(shuffle), seed, lanes, buffer, bos_id, eos_id)
             self._plan = plan_mixture(*self._mix)
+            check_epochs(self._plan, epochs)
         else:
             self._plan = make_plan(
                 cast(Source, self._source),
@@ -223,7 +254,13 @@ class StreamingDataset(Resumable):
                 "once, and is another order",
                 stacklevel=2,
             )
+        if transform is not None and not callable(transform):
+            raise TypeError(f"transform is a function of a batch and a generator, not {transform!r}")
+        self._transform = transform
+        self._skipped = Skipped() if on_corrupt == "skip" else None
         self._pools: dict[int, Pool] = {}
+        self._tally = Tally()
+        self._columns: Aligned | None = None
         self._next_row = self._progress = 0
         self._skip = 0
         self._loaded = False
@@ -252,9 +289,9 @@ class StreamingDataset(Resumable):
         )
 
     def __len__(self) -> int:
-        if self._epochs is None:
+        if self._pass_rows is None:
             raise TypeError("a stream with epochs=None has no length")
-        return self._batches(self._epochs * self._plan.rows)
+        return self._batches(self._pass_rows)
 
     @property
     def _global_rows(self) -> int:
@@ -286,9 +323,12 @@ class StreamingDataset(Resumable):
     def _pass(self) -> tuple[int, int | None, int | None]:
         """Return first row, last row + 1 and batches of the next pass."""
         start = self._next_row
-        if self._epochs is None:
+        rows = self._pass_rows
+        if rows is None:
             return start, None, None
-        rows = self._epochs * self._plan.rows
+        if self._mix is not None:
+            start, end = mix_pass(start, rows, loaded=self._loaded)
+            return start, end, self._batches(end - start)
         end = (start // rows + 1) * rows
         batches = self._batches(end - start)
         if batches == 0 and start % rows:
@@ -310,12 +350,24 @@ class StreamingDataset(Resumable):
         following = emit.labels == "next" and bool({"labels", "loss_mask"} & set(emit.keys))
         options: dict[str, Any] = {
             "dtype": self._dtype, "pad": self._pad, "documents": emit.separate, "following": following,
+            "report": self._report(),
         }  # fmt: skip
+        tally = None if threads is None else self._tally
         if isinstance(plan, MixPlan):
-            return mix_reader(plan, source, self._pools, threads, **options)
+            return mix_reader(plan, source, self._pools, threads, tally=tally, **options)
         if plan.pooled and not self._pools:
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
-        return RowReader(source, plan, self._pools.get(0), threads, **options)
+        return RowReader(source, plan, self._pools.get(0), threads, tally=tally, **options)
+
+    def _report(self) -> Report | None:
+        """Return what is told of blocks that cannot be read, if they are to be skipped."""
+        return None if self._skipped is None else self._skipped.add
+
+    def _aligned(self) -> Aligned | None:
+        """Return what reads columns with a value for every token, if any are wanted."""
+        if self._columns is None:
+            self._columns = aligned_reader(self._source, self._plan, self._emit, self._report())
+        return self._columns
 
     def loader(
         self,
@@ -333,7 +385,7 @@ class StreamingDataset(Resumable):
             num_workers: Processes that make batches; 0 or 1 is enough for most, since decoding has its own threads.
             pin_memory: Copy batches to pinned memory.
             persistent_workers: Keep the processes between passes.
-            multiprocessing_context: As of `DataLoader`.
+            multiprocessing_context: As of `DataLoader`; ``"spawn"`` by default for stores in object stores.
         """
         return make_loader(
             self, integer("num_workers", num_workers, 0, 1 << 10), pin_memory, persistent_workers,
@@ -341,13 +393,4 @@ class StreamingDataset(Resumable):
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pools": {}, "_live": None}
-
-
-def _emission(
-    source: Any, emit: Sequence[str], labels: str | None, documents: str, *, single: bool, flat: bool
-) -> Emission:
-    """Return what a batch has, or refuse names that nothing is known of."""
-    others = [name for name in source.schema if name != source.token_column]
-    keys, columns = emitted(emit, labels, KEYS, others)
-    return Emission(keys, labels, documents == "separate", single, flat, columns)
+        return self.__dict__ | {"_pools": {}, "_columns": None, "_live": None, "_skipped": self._skipped and Skipped()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,12 +12,14 @@ import numpy as np
 from tokstore.mixture import Mixture
 from tokstore.order import lane_count, part_of_buffer, window_values
 from tokstore.stream.arguments import integer, special
+from tokstore.stream.damage import Report
 from tokstore.stream.lines import Pool
-from tokstore.stream.mixing import Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
+from tokstore.stream.mixing import Ends, Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
 from tokstore.stream.plan import make_plan
 from tokstore.stream.rows import RowReader
+from tokstore.stream.tally import Tally
 
-__all__ = ["MixOptions", "adopted", "mix_reader", "plan_mixture"]
+__all__ = ["MixOptions", "adopted", "check_epochs", "mix_pass", "mix_reader", "plan_mixture"]
 
 _SAME = ("order_version", "packing", "seq_len", "shuffle", "lanes", "sources")
 
@@ -47,7 +50,7 @@ def plan_mixture(
         held: Window of every source, and whether it is a pool, as a state tells them.
 
     Raises:
-        ValueError: A source cannot be streamed, or shares have no slots.
+        ValueError: A source cannot be streamed, shares have no slots, or sources end where others cannot go on.
     """
     lanes = (options.lanes or lane_count(mix.token_count)) if options.shuffle else 1
     slots: Stages = mix.slots(lanes) if stages is None else stages
@@ -72,7 +75,40 @@ def plan_mixture(
         except ValueError as error:
             raise ValueError(f"source {name!r}: {error}") from None
         plans.append(plan)
-    return MixPlan(mix.names, tuple(plans), mixing_of(slots, lanes), window_values(options.buffer, lanes))
+    ends = Ends(mix.max_epochs, mix.stop)
+    try:
+        mixing = mixing_of(slots, lanes, [plan.rows for plan in plans], ends)
+    except ValueError as error:
+        raise ValueError(f"{error} (sources: {mix.numbered})") from None
+    return MixPlan(mix.names, tuple(plans), mixing, window_values(options.buffer, lanes), ends)
+
+
+def check_epochs(plan: MixPlan, epochs: int | None) -> None:
+    """Refuse a number of epochs that a mixture cannot have."""
+    if plan.end is None and epochs is not None:
+        raise ValueError(
+            f"a mixture has no end: give epochs=None instead of epochs={epochs}, and count rows yourself, or give the "
+            "mixture stop= or max_epochs= of all sources"
+        )
+    if epochs not in (None, 1):
+        raise ValueError(f"a mixture that ends is one pass, not epochs={epochs}: its sources have max_epochs")
+
+
+def mix_pass(start: int, rows: int, *, loaded: bool) -> tuple[int, int]:
+    """Return first row and last row + 1 of a pass over a mixture that ends; say so if it has ended.
+
+    Args:
+        start: Where to go on.
+        rows: Rows of the mixture.
+        loaded: A state said so.
+    """
+    if start >= rows and not loaded:
+        warnings.warn(
+            f"this mixture has ended with its {rows:,} rows, and this pass is empty; "
+            "load_state_dict(state_at(rows=0)) begins it again, another seed in another order",
+            stacklevel=5,
+        )
+    return start, max(start, rows)
 
 
 def mix_reader(
@@ -83,6 +119,8 @@ def mix_reader(
     *,
     dtype: np.dtype[Any],
     pad: int,
+    tally: Tally | None,
+    report: Report | None = None,
     **wanted: bool,
 ) -> MixReader:
     """Make a reader of a mixture, and the pools at first use.
@@ -94,13 +132,19 @@ def mix_reader(
         threads: Decode.
         dtype: Of ids.
         pad: Padding id.
+        tally: Counts what is padded and cut by weights.
+        report: As of `RowReader`.
         **wanted: ``documents`` and ``following`` of `RowReader`.
     """
     readers = []
     for number, (one, source) in enumerate(zip(plan.plans, joined.sources, strict=True)):
         if one.pooled and number not in pools:
             pools[number] = Pool(source, one, dtype, pad)
-        readers.append(RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, **wanted))
+        readers.append(
+            RowReader(
+                source, one, pools.get(number), threads, dtype=dtype, pad=pad, tally=tally, report=report, **wanted
+            )
+        )
     return MixReader(plan, readers, joined, dtype, pad)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokstore.loader.batch import Batch
 from tokstore.loader.data_loader import Chunk, as_tensor, first_row
+from tokstore.loader.transforms import joined, transformed
 from tokstore.order.turns import Turns
 from tokstore.stream.batches import BatchIterator, Rows
 from tokstore.stream.collate import Split, collate
@@ -21,6 +22,7 @@ class Pass(Iterator[Any]):
     def __init__(self, data: Any, turns: Turns, start: int, end: int | None, batches: int | None, done: int) -> None:
         self._data, self._turns, self._first, self._end = data, turns, start, end
         self._done = done
+        self._aligned = data._aligned()
         self._slab: Slab | None = None
         self._parts: dict[str, Split | list[Any]] = {}
         self.closed = False
@@ -49,7 +51,11 @@ class Pass(Iterator[Any]):
             raise
         if rows.slab is not self._slab:
             self._slab = rows.slab
-            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
+        skipped = data._skipped
+        if skipped is not None:
+            skipped.tokens += rows.slab.count_lost(rows.start, rows.stop)
+            skipped.warn(skipped.news())
         number = rows.start // turns.batch_rows
         tensors = {name: as_tensor(one, number) for name, one in self._parts.items()}
         own, after = self._place(rows.batch)
@@ -58,9 +64,15 @@ class Pass(Iterator[Any]):
             data._progress = after
             if self._end is None:
                 data._next_row = after
-        if data._batch_size is None:
-            return first_row(tensors)
-        return Batch(tensors, own, after)
+        return self._handed_out(tensors, own, after, rows.batch)
+
+    def _handed_out(self, tensors: dict[str, Any], rows: range, after: int, number: int) -> Any:
+        """Return the batch, or the row, that is handed out."""
+        data = self._data
+        made: Any = first_row(tensors) if data._batch_size is None else Batch(tensors, rows, after)
+        if data._transform is None:
+            return made
+        return transformed(data._transform, made, rows, after, data._plan.seed, number)
 
     def _place(self, batch: int) -> tuple[range, int]:
         """Return the rows of a batch of this rank, and the row after the global batch."""
@@ -80,9 +92,20 @@ class Pass(Iterator[Any]):
                     slab, numbers = self._rows.next_slab()
                 except StopIteration:
                     return
-                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take)
+                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
                 self._done += len(numbers)
-                yield Chunk(parts, [self._place(number) for number in numbers], data._batch_size is None)
+                places = [self._place(number) for number in numbers]
+                plain, skipped = data._batch_size is None, data._skipped
+                # Counted where the batches are handed out.
+                lost = None if skipped is None else (slab.count_lost(0, len(slab.used)), skipped.news())
+                if data._transform is None:
+                    yield Chunk(parts, places, plain, lost)
+                    continue
+                batches = []
+                for at, (number, (rows, after)) in enumerate(zip(numbers, places, strict=True)):
+                    tensors = {name: as_tensor(one, at) for name, one in parts.items()}
+                    batches.append(self._handed_out(tensors, rows, after, number))
+                yield Chunk(joined(batches, plain=plain), places, plain, lost)
         finally:
             self.closed = True
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from math import gcd
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ _REACH = 32
 _GOOD = 4
 """Candidates of either constant that are tried."""
 _MEASURED_ROWS = 1 << 18
+_FIRST_ROWS = 1 << 14
+"""Rows that most bad pairs of constants betray themselves in."""
 _LEAST_BUFFER = 1 << 16
 
 
@@ -154,28 +157,73 @@ class Slots:
 
     def drawn(self, position: I64) -> I64:
         """Return how often each source comes before a position of every lane: [sources, lanes]."""
-        turn, time = np.divmod(position + self._shift, self.slots)
+        return self.counted(position + self._shift) - self._before
+
+    def counted(self, step: I64) -> I64:
+        """Return how often each source comes before a step of the sequence of slots: [sources, steps]."""
+        turn, time = np.divmod(step, self.slots)
         found = np.stack([np.searchsorted(one, time) for one in self._times]).astype(np.int64)
-        return np.asarray(found + turn * np.array(self.counts, np.int64)[:, None] - self._before)
+        return np.asarray(found + turn * np.array(self.counts, np.int64)[:, None])
 
 
 def slot_error(slots: Slots, rows: int) -> int:
     """Return how far a source is off in the first `rows` rows at most, in units of 1 / M rows (order.md 10.2)."""
-    row = np.arange(rows, dtype=np.int64)
-    source, _ = slots.place(row % slots.lanes, row // slots.lanes)
-    order = np.argsort(source.astype(np.int16 if len(slots.counts) < 1 << 15 else np.int64), kind="stable")
-    ends = np.cumsum(np.bincount(source, minlength=len(slots.counts)))
+    return _error(_owners(slots.counts), slots.counts, slots.lanes, slots.step, slots.stride, rows)
+
+
+def _owners(counts: Sequence[int]) -> NDArray[Any]:
+    """Return the source of every slot, in a small type: sorting by it takes longest."""
+    return np.repeat(np.arange(len(counts), dtype=np.min_scalar_type(len(counts))), counts)
+
+
+def _error(owners: NDArray[Any], counts: Sequence[int], lanes: int, step: int, stride: int, rows: int) -> int:
+    """Return what `slot_error` does, for constants whose slots are not in order yet."""
+    slots = len(owners)
+    begin = np.arange(lanes) * stride % lanes * (slots // lanes)
+    turns = -(-rows // lanes)
+    source = owners[((np.arange(turns) * step)[:, None] + begin) % slots].ravel()[:rows]
+    order = np.argsort(source, kind="stable")
+    ends = np.cumsum(np.bincount(source, minlength=len(counts)))
     worst = 0
     for number, (a, b) in enumerate(pairwise([0, *ends.tolist()])):
         if a < b:
-            at, came, share = order[a:b], np.arange(b - a) * slots.slots, slots.counts[number]
-            worst = max(worst, int((at * share - came).max()), int((came + slots.slots - (at + 1) * share).max()))
+            # How far ahead the source is before each of its rows; behind it is one row less its share further back.
+            off = order[a:b] * counts[number] - np.arange(0, (b - a) * slots, slots)
+            worst = max(worst, int(off.max()), slots - counts[number] - int(off.min()))
     return worst
+
+
+@lru_cache(maxsize=1 << 12)
+def _constants(counts: tuple[int, ...], lanes: int) -> tuple[int, int]:
+    """Choose step and stride of a stage (order.md 10.2).
+
+    The deviation of more rows is not smaller. So a pair that is off by as much as the best one within its first rows
+    needs no more of them: of equal ones the first is taken.
+    """
+    slots, owners = sum(counts), _owners(counts)
+    width, first = slots // lanes, 618 * lanes // 1000
+    rows = max(slots, min(slots * lanes, _MEASURED_ROWS))
+    best: tuple[int, int, int] | None = None
+    for stride in coprimes(lanes):
+        for near in coprimes(width):
+            turns = ((first + k) % lanes for k in range(lanes))
+            step = next(near + k * width for k in turns if gcd(near + k * width, lanes) == 1)
+            for some in (min(rows, _FIRST_ROWS), min(rows, 8 * _FIRST_ROWS), rows):
+                error = _error(owners, counts, lanes, step, stride, some)
+                if best is not None and error >= best[0]:
+                    break
+            else:
+                best = error, step, stride
+                if 2 * error <= 7 * slots:
+                    return step, stride
+    if best is None:
+        raise ValueError("there is always a number without a common factor (order.md 10.2)")
+    return best[1:]
 
 
 @lru_cache(maxsize=8)
 def spread(counts: tuple[int, ...], lanes: int) -> Slots:
-    """Choose the constants of a stage (order.md 10.2).
+    """Choose the constants of a stage (order.md 10.2); they are looked for once in a process.
 
     Args:
         counts: Slots of each source; their sum is a multiple of `lanes`.
@@ -185,22 +233,7 @@ def spread(counts: tuple[int, ...], lanes: int) -> Slots:
         >>> spread((2150, 922), 12).step
         1973
     """
-    slots = sum(counts)
-    width, first = slots // lanes, 618 * lanes // 1000
-    best: tuple[int, Slots] | None = None
-    for stride in coprimes(lanes):
-        for near in coprimes(width):
-            turns = ((first + k) % lanes for k in range(lanes))
-            step = next(near + k * width for k in turns if gcd(near + k * width, lanes) == 1)
-            made = Slots(counts, lanes, step, stride)
-            error = slot_error(made, max(slots, min(slots * lanes, _MEASURED_ROWS)))
-            if best is None or error < best[0]:
-                best = error, made
-            if 2 * error <= 7 * slots:
-                return made
-    if best is None:
-        raise ValueError("there is always a number without a common factor (order.md 10.2)")
-    return best[1]
+    return Slots(counts, lanes, *_constants(counts, lanes))
 
 
 class Mixing:
@@ -208,6 +241,10 @@ class Mixing:
 
     Args:
         stages: First row of each stage, ascending from 0 and multiples of the number of lanes, and its slots.
+
+    Attributes:
+        end: Row after the last one; None, because this one has no end (see `EndingMixing`).
+        limits: Rows that each source gives at most; None for no limit.
 
     Example:
         >>> mixing = Mixing([(0, spread((1536, 1536), 1))])
@@ -217,6 +254,8 @@ class Mixing:
 
     def __init__(self, stages: Sequence[tuple[int, Slots]]) -> None:
         self.stages = list(stages)
+        self.end: int | None = None
+        self.limits: list[int | None] = [None] * len(stages[0][1].counts)
         self.lanes = stages[0][1].lanes
         self.sources = len(stages[0][1].counts)
         starts = [start for start, _ in stages]

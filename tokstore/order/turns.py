@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,23 @@ class Turns:
     def global_rows(self) -> int:
         """Rows of a global batch."""
         return self.batch_rows * self.ranks
+
+    def lanes_read(self, lanes: int) -> int:
+        """Return in how many of so many lanes the rows of this worker lie, epoch after epoch.
+
+        Each lane of a source that is shuffled by windows is decoded once by every worker that reads it, so this over
+        all workers of all ranks is how often a block is decoded: R / gcd(R, C) times, and times the workers of a rank
+        once what a worker makes in one go covers the rank's lanes.
+
+        Example:
+            >>> [Turns(batch_rows=8, ranks=ranks).lanes_read(12) for ranks in (1, 2, 8, 12)]
+            [12, 6, 3, 1]
+            >>> Turns(batch_rows=2, workers=3).lanes_read(12), Turns(batch_rows=16, workers=3).lanes_read(12)
+            (4, 12)
+        """
+        # Its runs of rows r, r + R, ... begin a multiple of this apart, so only rests by it tell lanes apart.
+        step = gcd(self.workers * self.chunk * self.global_rows, lanes)
+        return min(self.chunk * self.batch_rows, step // gcd(self.ranks, step)) * (lanes // step)
 
     def rows(self, start: int, batches: I64) -> I64:
         """Return the rows of batches, which are counted from the row `start` on; flat."""

@@ -26,18 +26,15 @@ def one_of(name: str, value: object, known: tuple[object, ...]) -> None:
 
 
 def emitted(
-    emit: Sequence[str], labels: str | None, keys: Sequence[str], columns: Sequence[str]
+    emit: Sequence[str], labels: str | None, keys: Sequence[str], columns: Sequence[str], *, what: str = "emit"
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names that a batch has, and those of them that are columns, or refuse unknown ones."""
-    if isinstance(emit, str):
-        raise TypeError(f"emit is a sequence of names, such as ({emit!r},)")
     for name in emit:
         if name not in keys and name not in columns:
             close = get_close_matches(name, [*keys, *columns], 1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
-                f"emit has {name!r}, which is none of {', '.join(keys)}, nor a column: {', '.join(columns)}{meant}"
-            )
+            among = f"none of {', '.join(keys)}, nor a column" if keys else "no column"
+            raise ValueError(f"{what} has {name!r}, which is {among}: {', '.join(columns)}{meant}")
     chosen = tuple(name for name in dict.fromkeys(emit) if name != "labels" or labels is not None)
     if not chosen:
         raise ValueError("emit names nothing that a batch could have")

@@ -22,13 +22,23 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.slab import Slab
 
-__all__ = ["BatchIterator", "Rows"]
+__all__ = ["BatchIterator", "Rows", "slab_values"]
 
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
 _SLAB_EPOCHS = 32
 _LANE_ROWS = 32
 """Rows that a slab should have of every lane, so that looking up a window is worth its calls."""
+
+
+def slab_values(lanes: int, mean: int) -> int:
+    """Return the values that a slab should have.
+
+    Args:
+        lanes: Number of lanes.
+        mean: Values of a row, on average.
+    """
+    return min(max(_SLAB_VALUES, _LANE_ROWS * lanes * mean), _LARGEST_SLAB)
 
 
 class Rows(NamedTuple):
@@ -71,7 +81,7 @@ class BatchIterator:
         weakref.finalize(self, self._reader.stop)
         self._turns, self._start, self._end, self._batches = turns, start, end, batches
         mean = plan.seq_len or max(1, plan.values // plan.rows)
-        wanted = min(max(_SLAB_VALUES, _LANE_ROWS * plan.lanes * mean), _LARGEST_SLAB)
+        wanted = slab_values(plan.lanes, mean)
         # Tiny sources have many epochs in a slab, and each costs some calls.
         most = plan.slab_rows if isinstance(plan, MixPlan) else _SLAB_EPOCHS * plan.rows // turns.ranks
         wanted = min(wanted, max(1, most) * mean)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
 from tokstore.recycling import LEAST_BYTES, recycling
-from tokstore.stream.slab import NOTHING, Segments, Slab
+from tokstore.stream.aligned import Aligned, Spread, spread, without
+from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab
 from tokstore.stream.windows import counting
 
 __all__ = ["KEYS", "Emission", "Split", "collate"]
@@ -32,6 +33,9 @@ class Emission:
         single: Rows are single samples, so that columns have one value per row.
         flat: The rows of a batch are laid end to end, without padding.
         columns: Those of the names that are columns.
+        aligned: Those of the names that are columns with a value for every token, and what padding has of them.
+        loss_mask: The column that says which ids are learned.
+        shaped: For rows of codes the name of their column, and the shape of a sample.
     """
 
     keys: tuple[str, ...]
@@ -40,6 +44,9 @@ class Emission:
     single: bool
     flat: bool = False
     columns: tuple[str, ...] = ()
+    aligned: Mapping[str, Any] = field(default_factory=dict)
+    loss_mask: str | None = None
+    shaped: tuple[str, tuple[int, ...]] | None = None
 
 
 Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
@@ -49,8 +56,10 @@ Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
 class _Batch:
     """What keys are made of, each worked out when it is first needed."""
 
-    def __init__(self, slab: Slab, start: int, stop: int, emission: Emission, pad: int, *, wide: bool = True) -> None:
-        self._slab, self._start, self._stop = slab, start, stop
+    def __init__(
+        self, slab: Slab, start: int, stop: int, emission: Emission, pad: int, laid: Spread | None, wide: bool = True
+    ) -> None:
+        self._slab, self._start, self._stop, self._laid = slab, start, stop, laid
         self.emission, self.count = emission, stop - start
         self.used = slab.used[start:stop]
         if not wide:  # nothing that is asked for needs ids
@@ -89,7 +98,7 @@ class _Batch:
                 row, offset = np.zeros_like(row), offset + (ends[row + start] - ends[start])
             self._segments = Segments(
                 row, offset, one.length[part], one.position[part], one.begins[part],
-                one.after[part],
+                one.after[part], one.first[part],
             )  # fmt: skip
         return self._segments
 
@@ -105,27 +114,52 @@ class _Batch:
         return self._fresh
 
     def padding(self) -> NDArray[np.bool_] | None:
-        """Return which places are padding, [rows, width]; None for no place."""
+        """Return which places are padding, [rows, width], lost ids among them; None for no place."""
+        lost = None if self._slab.lost is None else self._part(self._slab.lost, False)
         if int(self.values.min()) == self.width:
-            return None
-        return counting(self.width) >= self.values[:, None]
+            return lost
+        short = counting(self.width) >= self.values[:, None]
+        return short if lost is None else short | lost
+
+    def _part(self, array: NDArray[Any], fill: Any) -> NDArray[Any]:
+        """Return the part of an array in the layout of the ids of the slab, [rows, width, …]."""
+        if self._slab.ids.ndim == 2:
+            return array[self._start : self._stop]
+        ends = self._slab.ends()
+        flat = array[int(ends[self._start]) : int(ends[self._stop])]
+        if self.emission.flat:
+            return flat[None]
+        padded = Ragged(flat, self.used).pad(fill)
+        return padded if padded.shape[1] else np.full((self.count, 1, *flat.shape[1:]), fill, flat.dtype)
+
+    def aligned(self, name: str) -> NDArray[Any]:
+        """Return a column with a value for every token, [rows, width, …]."""
+        laid = self._laid
+        return np.zeros(0) if laid is None else self._part(laid.columns[name], laid.fills[name])
 
     def labels(self) -> I64:
         """Return the labels: the ids themselves, or each next one; -100 where nothing is to be learned."""
         ids, separate = self.ids, self.emission.separate
+        learned = None if self._laid is None or self._laid.learned is None else self._part(self._laid.learned, False)
         labels = np.empty_like(ids)
         if self.emission.labels == "next":
             labels[:, :-1] = ids[:, 1:]
             labels[:, -1] = NOTHING if self.following is None else self.following
             if separate:
                 np.putmask(labels[:, :-1], self.fresh()[:, 1:], NOTHING)
+            if learned is not None:
+                np.putmask(labels[:, :-1], ~learned[:, 1:], NOTHING)
             short = np.flatnonzero((self.values < self.width) & (self.values > 0))
             labels[short, self.values[short] - 1] = NOTHING if self.following is None else self.following[short]
             one = self.segments
             goes_on = np.flatnonzero(one.after != NOTHING)
-            labels[one.row[goes_on], (one.offset + one.length - 1)[goes_on]] = one.after[goes_on]
+            labels[one.row[goes_on], (one.offset + one.length - 1)[goes_on]] = np.where(
+                one.after[goes_on] == UNLEARNED, NOTHING, one.after[goes_on]
+            )
         else:
             labels[:] = ids
+            if learned is not None:
+                labels[~learned] = NOTHING
             if separate:
                 labels[self.fresh()] = NOTHING
         padding = self.padding()
@@ -185,8 +219,12 @@ class _Batch:
         return np.asarray(self.labels() != NOTHING, np.int64)
 
     def valid(self) -> NDArray[np.bool_]:
-        """Return which rows are no fill."""
-        return self.used > 0
+        """Return which rows are no fill, and, of rows of codes, have lost none."""
+        lost = self._slab.lost
+        if self.emission.shaped is None or lost is None:
+            return self.used > 0
+        whole: NDArray[np.bool_] = (self.used > 0) & ~lost[self._start : self._stop].any(axis=1)
+        return whole
 
     def source(self) -> I64:
         """Return the number of the source of each row, -1 for fill."""
@@ -262,7 +300,9 @@ class Split:
         return own
 
 
-def collate(slab: Slab, batch_rows: int, emission: Emission, pad: int, take: Take) -> dict[str, Split | list[Any]]:
+def collate(
+    slab: Slab, batch_rows: int, emission: Emission, pad: int, take: Take, aligned: Aligned | None = None
+) -> dict[str, Split | list[Any]]:
     """Return what the batches of a slab have by name: one array for all of them, or one item for each.
 
     Whatever has the same number of values in every row, or is flat, is worked out for the whole slab at once: a few
@@ -274,28 +314,40 @@ def collate(slab: Slab, batch_rows: int, emission: Emission, pad: int, take: Tak
         emission: What a batch has.
         pad: Padding id.
         take: Reads columns of the source.
+        aligned: Reads columns with a value for every token.
     """
+    laid = None if aligned is None else spread(slab, aligned, emission.aligned, emission.loss_mask)
+    if slab.lost is not None:
+        slab.ids[slab.lost] = pad
+        laid = without(laid, slab.lost)
     rows = len(slab.used)
     even = slab.ids.ndim == 2 or emission.flat
-    whole = _Batch(slab, 0, rows, emission, pad, wide=bool(_PLACES & set(emission.keys) - {"input_ids"}))
-    columns = [name for name in emission.keys if name not in _MADE]
-    taken = whole.taken(take, emission.columns) if columns else {}
+    wide = bool(_PLACES & set(emission.keys) - {"input_ids"})
+    whole = _Batch(slab, 0, rows, emission, pad, laid, wide)
+    shaped, shape = emission.shaped or (None, ())
+    columns = [name for name in emission.keys if name not in _MADE and name not in emission.aligned]
+    taken = whole.taken(take, emission.columns) if set(columns) - {shaped} else {}
     starts = list(range(0, rows + 1, batch_rows))
     flat_edges = slab.ends()[::batch_rows].tolist() if emission.flat else starts
     each: list[_Batch] | None = None
     made: dict[str, Split | list[Any]] = {}
     for name in emission.keys:
-        if name == "input_ids" and even:
+        if name == shaped:
+            made[name] = Split(slab.ids.reshape(rows, *shape), starts, _WORDS)
+        elif name == "input_ids" and even:
             made[name] = Split(slab.ids, flat_edges, _WORDS)
         elif name in _PLACES and even:
             one = _MADE[name](whole)
             made[name] = Split(one[0] if emission.flat else one, flat_edges)
         elif name in _PER_ROW or (name == "seq_lengths" and emission.single):
             made[name] = Split(_MADE[name](whole), starts)
-        elif name in _MADE:
+        elif name in emission.aligned and even:
+            one = whole.aligned(name)
+            made[name] = Split(one[0] if emission.flat else one, flat_edges)
+        elif name in _MADE or name in emission.aligned:
             if each is None:
-                each = [_Batch(slab, start, start + batch_rows, emission, pad) for start in starts[:-1]]
-            made[name] = [_MADE[name](batch) for batch in each]
+                each = [_Batch(slab, start, start + batch_rows, emission, pad, laid) for start in starts[:-1]]
+            made[name] = [_MADE[name](one) if name in _MADE else one.aligned(name) for one in each]
         else:
             made[name] = _split(taken["sample_id" if name == "sample_ids" else name], slab, batch_rows, emission)
     return made

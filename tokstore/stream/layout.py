@@ -7,7 +7,7 @@ once those are made, which pieces of them the rows are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
 from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
-from tokstore.stream.lines import Key, PoolLine, SpanLine
+from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
+from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
 from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
 
-__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout"]
+__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout", "make_layout"]
 
 I64 = NDArray[np.int64]
 Hold = Callable[[Key], Window]
+ValueLine = PoolLine | SpanLine | WeightedLine | WeightedPoolLine
 
 
 class Placed(NamedTuple):
@@ -33,11 +37,14 @@ class Placed(NamedTuple):
         pieces: Numbers of rows count as those that were asked for.
         window: int64 per piece, index into `windows`.
         windows: The windows.
+        ends: int64 per piece, where on the line the part of a sample ends that ends with it, else -1; only for `fit`
+            in view order, where ids that follow are wanted.
     """
 
     pieces: Pieces
     window: I64
     windows: list[Window]
+    ends: I64 | None = None
 
 
 class _Group(NamedTuple):
@@ -48,20 +55,23 @@ class _Group(NamedTuple):
         pieces: Their pieces; numbers of rows count from the first row of the group.
         window: int64 per piece, index into `keys`.
         keys: The windows. They are not kept, so that they can be let go of before the group is.
+        ends: As of `Placed`.
     """
 
     row_starts: I64
     pieces: Pieces
     window: I64
     keys: list[Key]
+    ends: I64 | None
 
 
 class ValueLayout:
     """Rows of a line that is counted in values: `concat` and `fit`."""
 
-    def __init__(self, plan: Plan, line: PoolLine | SpanLine, epoch: int, following: bool) -> None:
+    def __init__(self, plan: Plan, line: ValueLine, epoch: int, following: bool) -> None:
         self._plan, self.line, self._epoch = plan, line, epoch
-        self._following = following and plan.packing == "concat"
+        # In view order a sample may go on in the window after a part of it.
+        self._following = following and (plan.packing == "concat" or not plan.shuffle)
         self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
         self._groups: dict[int, _Group] = {}
 
@@ -108,7 +118,7 @@ class ValueLayout:
     def place(self, line_rows: I64, hold: Hold) -> Placed:
         """Return the pieces of rows of the line; rows ascend."""
         if self._plan.packing == "concat":
-            return self._pieces(*self._bounds(line_rows), hold)
+            return self._without_padding(self._pieces(*self._bounds(line_rows), hold))
         rows_of = self._plan.group_rows
         groups, first_rows = np.unique(line_rows // rows_of, return_index=True)
         for group in groups.tolist():
@@ -118,7 +128,7 @@ class ValueLayout:
             self._groups.pop(next(iter(self._groups)))
         held = [self._groups[group] for group in groups.tolist()]
         names = list(dict.fromkeys(key for one in held for key in one.keys))
-        found, owners = [], []
+        found, owners, ends = [], [], []
         for group, one, a, b in zip(
             groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
         ):
@@ -128,7 +138,16 @@ class ValueLayout:
             index = ragged_index(first, count)
             found.append(one.pieces.at(index)._replace(row=np.repeat(np.arange(a, b), count)))
             owners.append(np.array([names.index(key) for key in one.keys])[one.window[index]])
-        return Placed(_merged(found), np.concatenate(owners), [hold(key) for key in names])
+            ends += [] if one.ends is None else [one.ends[index]]
+        windows = [hold(key) for key in names]
+        return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
+
+    def _without_padding(self, placed: Placed) -> Placed:
+        """Leave out the padding of weighted lines, so that it comes at the end of a row (order.md 11.3)."""
+        if not self._plan.is_weighted:
+            return placed
+        real = np.flatnonzero(placed.pieces.position >= 0)
+        return Placed(placed.pieces.at(real), placed.window[real], placed.windows)
 
     def _pack(self, group: int, hold: Hold) -> _Group:
         """Pack the items in one group into its rows (order.md 6.4)."""
@@ -170,21 +189,38 @@ class ValueLayout:
             length=last_value - first_value,
             begins=begin,
             left=found.left + (piece_end - last_value),
+            first=found.first + (first_value - piece_start),
         )
-        row_starts = np.searchsorted(pieces.row, np.arange(rows + 1))
-        return _Group(row_starts, pieces, placed.window[piece], keys)
+        ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
+        window = placed.window[piece]
+        if plan.is_weighted:  # padding comes at the end of a row
+            real = np.flatnonzero(pieces.position >= 0)
+            pieces, window = pieces.at(real), window[real]
+            ends_part = None if ends_part is None else ends_part[real]
+        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""
         _, stops = self._bounds(line_rows)
         has = np.flatnonzero(stops < self._plan.values)
-        return has, self._pieces(stops[has], stops[has] + 1, hold)
+        placed = self._without_padding(self._pieces(stops[has], stops[has] + 1, hold))
+        return has[placed.pieces.row], placed
+
+    def after_parts(self, placed: Placed, hold: Hold) -> tuple[I64, Placed]:
+        """Return the values after parts of samples in view order, and the numbers of the pieces that end such a part.
+
+        Whether a value is of the same sample, `Pieces.begins` tells.
+        """
+        ends = np.zeros(0, np.int64) if placed.ends is None else placed.ends
+        has = np.flatnonzero((ends >= 0) & (ends < self._plan.values))
+        has = has[np.argsort(ends[has])]
+        return has, self._pieces(ends[has], ends[has] + 1, hold)
 
 
 class RowLayout:
     """Rows of a line that is counted in rows: `whole` and `single`."""
 
-    def __init__(self, line: RowPoolLine | RowSpanLine) -> None:
+    def __init__(self, line: RowPoolLine | RowSpanLine | WeightedRowPoolLine) -> None:
         self.line = line
         self.turns = Line(line.lane_starts, 1)
 
@@ -218,11 +254,46 @@ class RowLayout:
 Layout = ValueLayout | RowLayout
 
 
+def make_layout(
+    source: Source,
+    plan: Plan,
+    pool: Pool | None,
+    dtype: np.dtype[Any],
+    pad: int,
+    epoch: int,
+    following: bool,
+    tally: Tally | None,
+) -> Layout:
+    """Make the layout of an epoch.
+
+    Args:
+        source, plan, pool, dtype, pad, tally: As of `RowReader`.
+        epoch: The epoch.
+        following: Ids after the end of a row, or of a piece that is cut, are wanted.
+    """
+    line: ValueLine
+    if plan.is_weighted and plan.span_rows is not None:
+        if pool is not None:
+            return RowLayout(WeightedRowPoolLine(plan, pool, epoch, tally))
+        return RowLayout(WeightedRowLine(source, plan, dtype, pad, epoch, tally))
+    if plan.span_rows is not None:
+        return RowLayout(
+            RowSpanLine(source, plan, dtype, pad, epoch) if pool is None else RowPoolLine(plan, pool, epoch)
+        )
+    if plan.is_weighted and pool is not None:
+        line = WeightedPoolLine(plan, pool, epoch, tally)
+    elif plan.is_weighted:
+        line = WeightedLine(source, plan, dtype, pad, epoch, tally)
+    else:
+        line = SpanLine(source, plan, dtype, pad, epoch) if pool is None else PoolLine(plan, pool, epoch)
+    return ValueLayout(plan, line, epoch, following)
+
+
 def _joined(found: list[Pieces], windows: list[Window]) -> Placed:
     """Return the pieces of several windows as one."""
     if not found:
         none = np.zeros(0, np.int64)
-        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none), none, [])
+        return Placed(Pieces(none, none, none, none, np.zeros(0, bool), none, none), none, [])
     pieces = _merged(found)
     return Placed(pieces, np.repeat(np.arange(len(found)), [len(one.row) for one in found]), windows)
 

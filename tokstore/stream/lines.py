@@ -16,6 +16,7 @@ from tokstore.order import (
     SPANS,
     WINDOW,
     Cut,
+    Resampling,
     cut_at,
     deal,
     derive_key,
@@ -27,9 +28,11 @@ from tokstore.order import (
     window_target,
 )
 from tokstore.order.spans import BLOCK
+from tokstore.stream.damage import Damage
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
-from tokstore.stream.windows import LineWindow, Samples, Stretch, Window, stretch_between
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
+from tokstore.stream.windows import LineWindow, Samples, Window
 
 __all__ = ["Key", "OneWindow", "Pool", "PoolLine", "SpanLine", "dealt_spans", "room"]
 
@@ -45,18 +48,33 @@ class Pool:
     """A source that is held whole: its values, decoded once, and the lengths of its items."""
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
-        self.values = room(plan.values, dtype, plan, pad)
+        inserted = (plan.bos is not None) + (plan.eos is not None)
+        self.sizes: I64 = source.lengths(0, len(source)) + inserted
+        self.weights: Resampling | None = None
+        held = self.sizes
+        if plan.is_weighted:
+            weights = source.fixed_weights(0, len(source))
+            self.weights = Resampling.of(weights, self.sizes)
+            held = np.where(weights > 0, held, 0)
+        ends = np.cumsum(held)
+        self.begins: I64 = ends - held
+        self.held = int(ends[-1])
+        self.values = room(self.held, dtype, plan, pad)
+        kind = np.dtype(np.int32 if self.held < 1 << 31 else np.int64)
+        positions = np.flatnonzero(held)
+        self.samples = Samples(self.begins[positions].astype(kind), positions, held[positions].astype(kind))
+        self.stretches: list[Stretch] = []
+        self.damage = Damage()
         places = plan.effective().tolist()
-        self.stretches = [
-            Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
-            for span in range(plan.spans)
-        ]
-        self.sizes: I64 = source.lengths(0, len(source)) + (plan.bos is not None) + (plan.eos is not None)
-        begins = np.cumsum(self.sizes) - self.sizes
-        positions = np.flatnonzero(self.sizes)
-        self.samples = Samples(
-            begins[positions].astype(_places(plan)), positions, self.sizes[positions].astype(_places(plan))
-        )
+        for span in range(plan.spans):
+            start, stop = cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1)
+            if self.weights is None:
+                self.stretches.append(Stretch(start, stop, places[span], places[span + 1] - places[span]))
+                continue
+            a, b = np.searchsorted(positions, (start.first, stop.first)).tolist()
+            if a < b:
+                at = int(self.samples.begins[a])
+                self.stretches.append(DrawnStretch(positions[a:b], self.samples.sizes[a:b], inserted, at))
 
 
 def room(values: int, dtype: np.dtype[Any], plan: Plan, pad: int) -> NDArray[Any]:
@@ -106,7 +124,18 @@ class PoolLine(OneWindow[LineWindow]):
         ends = np.cumsum(samples.sizes[order], dtype=_places(plan))
         self.lane_starts = even_lane_starts(plan.values, plan.lanes)
         self._window = LineWindow(
-            0, plan.values, pool.stretches, pool.values, plan.values, samples, ends, samples.begins[order], order, None
+            0,
+            plan.values,
+            pool.stretches,
+            pool.values,
+            plan.values,
+            samples,
+            ends,
+            samples.begins[order],
+            order,
+            None,
+            None,
+            damage=pool.damage,
         )
         self._window.positions = samples.positions[order]
 
@@ -183,7 +212,7 @@ class SpanLine:
             stop = last_inner if hand == last_hand and last_inner is not None else stop
             bounds.append((start, stop))
             hand, inner = hand + 1, None
-        stretches, sizes, fresh, positions, starts = [], [], [], [], []
+        stretches, sizes, fresh, positions, starts, firsts = [], [], [], [], [], []
         at = 0
         # In memory the spans stand in view order, so that one read can decode many of them into place.
         for number in sorted(range(len(bounds)), key=lambda one: bounds[one][0].offset):
@@ -195,19 +224,27 @@ class SpanLine:
             starts.append((np.cumsum(size) - size + at)[full])
             fresh.append(units.begins[full])
             positions.append(np.flatnonzero(full) + (start.first - (start.rest > 0)))
+            firsts.append(np.zeros(int(full.sum()), np.int64))
+            if start.rest:  # the first unit is the rest of a sample
+                length = int(self._source.lengths(start.first - 1, start.first)[0])
+                firsts[-1][0] = length - start.rest + (plan.bos is not None)
             stretches.append(stretch)
             at += stretch.size
         dealt = np.argsort(np.argsort([start.offset for start, _ in bounds], kind="stable"), kind="stable").tolist()
-        sizes, starts, fresh, positions = ([one[i] for i in dealt] for one in (sizes, starts, fresh, positions))
+        sizes, starts, fresh, positions, firsts = (
+            [one[i] for i in dealt] for one in (sizes, starts, fresh, positions, firsts)
+        )
         lengths = np.concatenate(sizes).astype(np.int32)
         begins = np.concatenate(starts).astype(np.int32)
         documents, samples = None, np.concatenate(positions)
+        before = np.concatenate(firsts) if any(start.rest for start, _ in bounds) else None
         if plan.shuffle:
             order = shuffled(len(lengths), derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
             lengths, begins, samples = lengths[order], begins[order], samples[order]
+            before = None if before is None else before[order]
         else:
             documents = np.concatenate(fresh)
         ends = np.cumsum(lengths, dtype=np.int32)
         values = room(at, self._dtype, plan, self._pad)
         end = place + int(ends[-1]) if len(ends) else place
-        return LineWindow(place, end, stretches, values, at, None, ends, begins, samples, documents)
+        return LineWindow(place, end, stretches, values, at, None, ends, begins, samples, documents, before)

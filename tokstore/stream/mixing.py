@@ -6,21 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import UnsupportedError
-from tokstore.order import Mixing, spread
-from tokstore.ragged import Ragged
+from tokstore.order import EndingMixing, Mixing, spread
+from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.slab import NOTHING, Segments, Slab
 from tokstore.stream.source import Source
 
-__all__ = ["Joined", "MixPlan", "MixReader", "goes_on", "mixing_of"]
+__all__ = ["Ends", "Joined", "MixPlan", "MixReader", "goes_on", "mixing_of"]
 
 I64 = NDArray[np.int64]
 _SLAB_EPOCHS = 32
@@ -28,9 +28,26 @@ Stages = Sequence[tuple[int, Sequence[int]]]
 """First row of every stage, and the slots of every source in it."""
 
 
-def mixing_of(stages: Stages, lanes: int) -> Mixing:
-    """Return the order of the rows of a mixture."""
-    return Mixing([(start, spread(tuple(counts), lanes)) for start, counts in stages])
+class Ends(NamedTuple):
+    """Epochs that each source gives at most, None for no limit; and the rule by which the mixture ends."""
+
+    max_epochs: tuple[int | None, ...]
+    stop: str | None
+
+
+def mixing_of(stages: Stages, lanes: int, rows: Sequence[int], ends: Ends) -> Mixing:
+    """Return the order of the rows of a mixture.
+
+    Args:
+        stages: As of the mixture.
+        lanes: Number of lanes.
+        rows: Rows of an epoch of each source.
+        ends: What ends.
+    """
+    chosen = [(start, spread(tuple(counts), lanes)) for start, counts in stages]
+    if ends.stop is None and not any(ends.max_epochs):
+        return Mixing(chosen)
+    return EndingMixing(chosen, rows, ends.max_epochs, ends.stop)
 
 
 def goes_on(before: Stages, stages: Stages, row: int, lanes: int, *, changed: bool) -> Stages | None:
@@ -63,12 +80,14 @@ class MixPlan:
         plans: Their plans, with as many lanes each.
         mixing: Which row is whose.
         window: Values of a window if one source had the whole buffer; how far to decode ahead.
+        ends: Which sources end, and by which rule the mixture does.
     """
 
     names: tuple[str, ...]
     plans: tuple[Plan, ...]
     mixing: Mixing
     window: int
+    ends: Ends
 
     @property
     def lanes(self) -> int:
@@ -118,12 +137,21 @@ class MixPlan:
     @property
     def slab_rows(self) -> int:
         """Rows that a slab may have, so that it has few epochs of every source: each is planned anew."""
-        return min(
-            _SLAB_EPOCHS * plan.rows * slots.slots // count
-            for _, slots in self.mixing.stages
-            for plan, count in zip(self.plans, slots.counts, strict=True)
-            if count
-        )
+        found = []
+        for _, slots in self.mixing.stages:
+            counts = slots.counts
+            # Those that end soon have few epochs in all, and leave their slots to the others.
+            lasting = [not epochs or epochs > _SLAB_EPOCHS for epochs in self.ends.max_epochs]
+            total = sum(count for count, lasts in zip(counts, lasting, strict=True) if lasts)
+            for plan, count, lasts in zip(self.plans, counts, lasting, strict=True):
+                if count and lasts:
+                    found.append(_SLAB_EPOCHS * plan.rows * total // count)
+        return min(found, default=_SLAB_EPOCHS * self.rows)
+
+    @property
+    def end(self) -> int | None:
+        """Rows of the whole mixture; None for no end."""
+        return self.mixing.end
 
     def stages(self) -> list[tuple[int, tuple[int, ...]]]:
         """Return the first row of every stage and the slots in it."""
@@ -134,6 +162,7 @@ class MixPlan:
         own = ("window", "pooled", "bos_id", "eos_id")
         found = {name: value for name, value in self.plans[0].identity().items() if name not in own}
         found |= {"sources": json.dumps(self.names), "stages": json.dumps(self.stages())}
+        found |= {"max_epochs": json.dumps(self.ends.max_epochs), "stop": self.ends.stop or "none"}
         for name, plan, fingerprint in zip(self.names, self.plans, fingerprints, strict=True):
             identity = plan.identity()
             found |= {f"source/{name}": fingerprint} | {f"{key}/{name}": identity[key] for key in own}
@@ -279,19 +308,29 @@ class MixReader:
         if plan.pooled or not len(lanes):
             return [none] * len(plan.plans)
         drawn = plan.mixing.drawn(int(rows.max()) + 1)[:, lanes]
-        return [none if one.pooled else drawn[number] * plan.lanes + lanes for number, one in enumerate(plan.plans)]
+        found = []
+        for one, number, limit in zip(plan.plans, drawn, plan.mixing.limits, strict=True):
+            row = none if one.pooled else number * plan.lanes + lanes
+            found.append(row if limit is None else row[row < limit])
+        return found
 
     def _merged(self, source: I64, parts: list[tuple[int, I64, Slab]]) -> Slab:
         """Return slabs of sources as one."""
         rows, seq_len = len(source), self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        following = None
-        for _, at, slab in parts:
+        following = follower = None
+        for number, at, slab in parts:
             used[at] = slab.used
-            if slab.following is not None:
-                if following is None:
-                    following = np.full(rows, NOTHING, np.int64)
+            if slab.following is not None and slab.follower is not None:
+                if following is None or follower is None:
+                    following, follower = (
+                        np.full(rows, NOTHING, np.int64),
+                        (np.full(rows, -1), np.zeros(rows, np.int64)),
+                    )
                 following[at] = slab.following
+                sample, first = slab.follower
+                follower[0][at] = np.where(sample < 0, -1, sample + self._joined.before[number])
+                follower[1][at] = first
         if seq_len is None:
             order = np.concatenate([np.zeros(0, np.int64), *(at for _, at, _ in parts)])
             flat = np.concatenate([np.zeros(0, self._dtype), *(slab.ids for _, _, slab in parts)])
@@ -303,7 +342,21 @@ class MixReader:
             if int(source.min()) < 0:
                 ids[source < 0] = self._pad
         segments = self._by_row([(number, at, slab.segments) for number, at, slab in parts])
-        return Slab(ids, used, segments, following, source)
+        made = Slab(ids, used, segments, following, source, follower)
+        made.lost = self._lost(parts, made)
+        return made
+
+    def _lost(self, parts: list[tuple[int, I64, Slab]], made: Slab) -> NDArray[np.bool_] | None:
+        """Return which ids of slabs are lost, in the layout of one made of them."""
+        if all(slab.lost is None for *_, slab in parts):
+            return None
+        lost = np.zeros(made.ids.shape, bool)
+        ends = made.ends()
+        for _, at, slab in parts:
+            if slab.lost is not None:
+                index = at if lost.ndim == 2 else ragged_index(ends[at], slab.used)
+                lost[index] = slab.lost
+        return lost
 
     def _by_row(self, parts: list[tuple[int, I64, Segments]]) -> Segments:
         """Return segments of sources as one, by row, with positions among all samples."""
@@ -323,4 +376,5 @@ class MixReader:
             joined([one.position + before[number] for number, _, one in parts]),
             joined([one.begins for *_, one in parts], bool),
             joined([one.after for *_, one in parts]),
+            joined([one.first for *_, one in parts]),
         )

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
-from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
-from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
+from tokstore.stream.damage import Report
+from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
+from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
-from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
-from tokstore.stream.slab import NOTHING, Segments, Slab, join_segments
+from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab, join_segments
 from tokstore.stream.source import Source
-from tokstore.stream.windows import Stretch, Window, decode_together, gather
+from tokstore.stream.stretches import Stretch
+from tokstore.stream.tally import Tally
+from tokstore.stream.windows import Window, decode_together, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 
@@ -34,7 +36,7 @@ _TASK_VALUES = 1 << 20
 
 
 class _Wanted(NamedTuple):
-    """Rows of one epoch: their numbers in the slab, their pieces, and the values after those of them that have one."""
+    """Rows of one epoch: their numbers in the slab, their pieces, and the values after rows or pieces that have one."""
 
     at: I64
     placed: Placed
@@ -54,6 +56,8 @@ class RowReader:
         pad: Padding id.
         documents: Documents are told apart.
         following: Ids after the end of a row, or of a piece that is cut, are wanted.
+        tally: Counts what is padded and cut by weights.
+        report: Is told blocks that cannot be read, whose ids are lost then; without it they are an error.
     """
 
     def __init__(
@@ -67,9 +71,12 @@ class RowReader:
         pad: int,
         documents: bool,
         following: bool,
+        report: Report | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._source, self._plan, self._pool, self._threads = source, plan, pool, threads
         self._dtype, self._pad, self._documents, self._following = dtype, pad, documents, following
+        self._report, self._tally = report, tally
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
@@ -144,21 +151,10 @@ class RowReader:
         if found is None:
             for old in [number for number in self._epochs if number < epoch - 1]:
                 del self._epochs[old]
-            found = self._epochs[epoch] = self._make_layout(epoch)
+            found = self._epochs[epoch] = make_layout(
+                self._source, self._plan, self._pool, self._dtype, self._pad, epoch, self._following, self._tally
+            )
         return found
-
-    def _make_layout(self, epoch: int) -> Layout:
-        plan, pool = self._plan, self._pool
-        if plan.span_rows is not None:
-            if pool is not None:
-                return RowLayout(RowPoolLine(plan, pool, epoch))
-            return RowLayout(RowSpanLine(self._source, plan, self._dtype, self._pad, epoch))
-        line: PoolLine | SpanLine
-        if pool is not None:
-            line = PoolLine(plan, pool, epoch)
-        else:
-            line = SpanLine(self._source, plan, self._dtype, self._pad, epoch)
-        return ValueLayout(plan, line, epoch, self._following)
 
     def _hold(self, epoch: int, key: Key) -> Window:
         """Return a window, not necessarily decoded."""
@@ -171,8 +167,11 @@ class RowReader:
         """Return rows of the slab, their pieces, and the values after them."""
         layout, hold = self._layout(epoch), partial(self._hold, epoch)
         placed = layout.place(line_rows, hold)
-        if self._following and isinstance(layout, ValueLayout) and self._plan.packing == "concat":
-            return _Wanted(at, placed, *layout.after(line_rows, hold))
+        if self._following and isinstance(layout, ValueLayout):
+            if self._plan.packing == "concat":
+                return _Wanted(at, placed, *layout.after(line_rows, hold))
+            if not self._plan.shuffle:
+                return _Wanted(at, placed, *layout.after_parts(placed, hold))
         return _Wanted(at, placed, np.zeros(0, np.int64), None)
 
     # Decoding ---------------------------------------------------------------------------------------------------
@@ -180,7 +179,7 @@ class RowReader:
     def _decode(self, stretches: list[Stretch], window: Window) -> None:
         """Decode stretches of a window, unless nobody waits for them any more."""
         if not self._stopped:
-            decode_together(self._source, self._plan, [(one, window.values) for one in stretches])
+            decode_together(self._source, self._plan, [(one, window) for one in stretches], report=self._report)
 
     def _request(self, windows: Iterable[Window]) -> None:
         """Hand what is not decoded yet of windows to the threads, unless it is there already."""
@@ -224,8 +223,8 @@ class RowReader:
         places = []
         for name, window in windows.items():
             parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
-            places += [(part, window.values) for part in parts]
-        decode_together(self._source, self._plan, places, self._threads)
+            places += [(part, window) for part in parts]
+        decode_together(self._source, self._plan, places, self._threads, self._report)
         return True
 
     # Cutting ----------------------------------------------------------------------------------------------------
@@ -234,15 +233,18 @@ class RowReader:
         """Copy decoded values into rows."""
         seq_len = self._plan.seq_len
         used = np.zeros(rows, np.int64)
-        following = np.full(rows, NOTHING, np.int64) if any(one.after is not None for one in wanted) else None
-        flats, orders, segments = [], [], []
+        following = follower = None
+        if self._plan.packing == "concat" and any(one.after is not None for one in wanted):
+            following = np.full(rows, NOTHING, np.int64)
+            follower = np.full(rows, -1), np.zeros(rows, np.int64)
+        flats, orders, segments, hurts = [], [], [], []
         for at, placed, has_after, after in wanted:
             pieces = placed.pieces
             count = len(at)
             lengths = np.bincount(pieces.row, pieces.length, count).astype(np.int64)
             used[at] = lengths
             one = _segments(at, placed)
-            one.after = self._after(placed)
+            one.after = self._after(placed, has_after, after)
             segments.append(one)
             if seq_len is not None:
                 placed = _padded(placed, seq_len - lengths)
@@ -250,13 +252,24 @@ class RowReader:
             if len(placed.windows) == 1 and count > 1:
                 # One window: a gather in the order of the slab costs no more than one in the order of the line.
                 placed, order = _sortedjoin_segments(placed, at, count)
-            flats.append(self._gather(placed, int(placed.pieces.length.sum())))
+            size = int(placed.pieces.length.sum())
+            flats.append(self._gather(placed, size))
+            hurts.append(self._gather_lost(placed, size))
             orders.append(order)
-            if after is not None and following is not None:
+            if after is not None and following is not None and follower is not None:
                 first = self._gather(after, len(has_after)).astype(np.int64)
                 first[after.pieces.begins & self._documents] = NOTHING
+                hurt = self._gather_lost(after, len(has_after))
+                if hurt is not None:
+                    first[hurt] = NOTHING
                 following[at[has_after]] = first
-        return Slab(self._rows(rows, orders, flats, used), used, join_segments(segments), following)
+                follower[0][at[has_after]], follower[1][at[has_after]] = after.pieces.position, after.pieces.first
+        ids = self._rows(rows, orders, flats, used, self._pad)
+        lost = None
+        if any(hurt is not None for hurt in hurts):
+            masks = [np.zeros(len(f), bool) if h is None else h for f, h in zip(flats, hurts, strict=True)]
+            lost = self._rows(rows, orders, masks, used, False)
+        return Slab(ids, used, join_segments(segments), following, follower=follower, lost=lost)
 
     def _gather(self, placed: Placed, size: int) -> NDArray[Any]:
         """Return the values of pieces, one after another."""
@@ -271,22 +284,48 @@ class RowReader:
                 at = end
         return out
 
-    def _after(self, placed: Placed) -> I64:
+    def _gather_lost(self, placed: Placed, size: int) -> NDArray[np.bool_] | None:
+        """Return which values of pieces are lost; None for none."""
+        if self._report is None:
+            return None
+        masks = [window.damage.mask(window.values) for window in placed.windows]
+        if all(mask is None for mask in masks):
+            return None
+        whole = [np.zeros(len(w.values), bool) if m is None else m for w, m in zip(placed.windows, masks, strict=True)]
+        source, length = placed.pieces.source, placed.pieces.length
+        out = np.zeros(size, bool)
+        starts = np.cumsum(length) - length
+        for index, mask in enumerate(whole):
+            at = np.flatnonzero(placed.window == index)
+            out[ragged_index(starts[at], length[at])] = mask[ragged_index(source[at], length[at])]
+        return out
+
+    def _after(self, placed: Placed, has_after: I64, after: Placed | None) -> I64:
         """Return the id after each piece of an item that goes on elsewhere."""
         found = np.full(len(placed.window), NOTHING, np.int64)
-        if self._following and self._plan.packing != "concat":
+        if placed.ends is not None and after is not None:
+            ids = self._gather(after, len(has_after)).astype(np.int64)
+            hurt = self._gather_lost(after, len(has_after))
+            if hurt is not None:
+                ids[hurt] = UNLEARNED
+            goes_on = ~after.pieces.begins
+            found[has_after[goes_on]] = ids[goes_on]
+        elif self._following and self._plan.packing != "concat":
             pieces = placed.pieces
             for one in np.flatnonzero(pieces.left).tolist():
                 values = placed.windows[int(placed.window[one])].values
-                found[one] = values[int(pieces.source[one] + pieces.length[one])]
+                next_one = int(pieces.source[one] + pieces.length[one])
+                hurt = None if self._report is None else placed.windows[int(placed.window[one])].damage.mask(values)
+                found[one] = values[next_one] if hurt is None or not hurt[next_one] else UNLEARNED
         return found
 
-    def _rows(self, rows: int, orders: list[I64], flats: list[NDArray[Any]], used: I64) -> NDArray[Any]:
+    def _rows(self, rows: int, orders: list[I64], flats: list[NDArray[Any]], used: I64, fill: Any) -> NDArray[Any]:
         """Bring rows into the order of the slab."""
+        dtype = flats[0].dtype if flats else self._dtype
         seq_len = self._plan.seq_len
         if seq_len is None:
             at = np.concatenate([np.zeros(0, np.int64), *orders])
-            found = flats[0] if len(flats) == 1 else np.concatenate([np.zeros(0, self._dtype), *flats])
+            found = flats[0] if len(flats) == 1 else np.concatenate([np.zeros(0, dtype), *flats])
             place = np.argsort(at, kind="stable")
             if len(flats) == 1 and bool((np.diff(at) > 0).all()):
                 return found
@@ -295,14 +334,14 @@ class RowReader:
         if len(flats) == 1 and len(flats[0]) == rows * seq_len and bool((np.diff(orders[0]) == 1).all()):
             ids: NDArray[Any] = flats[0].reshape(rows, seq_len)
             return ids
-        ids = recycling().empty(rows * seq_len, self._dtype).reshape(rows, seq_len)
+        ids = recycling().empty(rows * seq_len, dtype).reshape(rows, seq_len)
         for at, flat in zip(orders, flats, strict=True):
             if len(flat) == len(at) * seq_len:
                 ids[at] = flat.reshape(len(at), seq_len)
             else:  # rows without pieces, which are filled below
                 ids[at[used[at] > 0]] = flat.reshape(-1, seq_len)
         if not used.all():
-            ids[used == 0] = self._pad
+            ids[used == 0] = fill
         return ids
 
 
@@ -324,13 +363,13 @@ def _segments(at: I64, placed: Placed) -> Segments:
     first = np.searchsorted(pieces.row, pieces.row)
     offset = ends - pieces.length - (ends - pieces.length)[first]
     nothing = np.full(len(ends), NOTHING, np.int64)
-    return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing)
+    return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing, pieces.first)
 
 
 def _padded(placed: Placed, gaps: I64) -> Placed:
     """Return pieces with one of padding at the end of every row that has a gap."""
     short = np.flatnonzero(gaps)
-    if not len(short) or not placed.windows:
+    if not len(short) or not len(placed.window):
         return placed
     pieces, window = placed.pieces, placed.window
     ends = np.searchsorted(pieces.row, short, side="right")

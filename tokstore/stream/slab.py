@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NOTHING", "Segments", "Slab", "join_segments"]
+__all__ = ["NOTHING", "UNLEARNED", "Segments", "Slab", "join_segments"]
 
 I64 = NDArray[np.int64]
 NOTHING = -100
 """The label of what is not to be learned."""
+UNLEARNED = -1
+"""Stands in `Segments.after` for an id that follows and is not to be learned."""
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Segments:
         begins: bool, a document begins here; a piece that does not begin one goes on with the piece before it, or, at
             the start of a row, with another row.
         after: int64, the id that follows in the same document where the piece is cut, else -100.
+        first: int64, values of the sample, inserted ids counted, that come before the piece.
     """
 
     row: I64
@@ -35,6 +38,7 @@ class Segments:
     position: I64
     begins: NDArray[np.bool_]
     after: I64
+    first: I64
 
 
 @dataclass(slots=True)
@@ -49,6 +53,9 @@ class Slab:
         following: int64 per row, the id after the last one of the row on the line, -100 where there is none or (if
             documents are told apart) it begins another document; None when nobody asked or rows are no cuts of a line.
         source: int64 per row, number of the source, -1 in rows that fill up a batch; None for a stream of one source.
+        follower: Of each id in `following`, its sample, -1 for none, and the values of the sample before it; two int64
+            arrays. None where `following` is.
+        lost: Which ids could not be read, in the layout of `ids`; None for none.
     """
 
     ids: NDArray[Any]
@@ -56,6 +63,8 @@ class Slab:
     segments: Segments
     following: I64 | None
     source: I64 | None = None
+    follower: tuple[I64, I64] | None = None
+    lost: NDArray[np.bool_] | None = None
     _ends: I64 | None = None
 
     def ends(self) -> I64:
@@ -65,13 +74,22 @@ class Slab:
             np.cumsum(self.used, out=self._ends[1:])
         return self._ends
 
+    def count_lost(self, start: int, stop: int) -> int:
+        """Return how many ids of some rows could not be read."""
+        if self.lost is None:
+            return 0
+        if self.lost.ndim == 1:
+            ends = self.ends()
+            start, stop = int(ends[start]), int(ends[stop])
+        return int(np.count_nonzero(self.lost[start:stop]))
+
 
 def join_segments(parts: list[Segments]) -> Segments:
     """Return the segments of all rows of a slab in the order of its rows."""
     if not parts:
         none = np.zeros(0, np.int64)
-        return Segments(none, none, none, none, np.zeros(0, bool), none)
-    fields = ("row", "offset", "length", "position", "begins", "after")
+        return Segments(none, none, none, none, np.zeros(0, bool), none, none)
+    fields = ("row", "offset", "length", "position", "begins", "after", "first")
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
     order = np.argsort(joined["row"], kind="stable")
     return Segments(**{name: field[order] for name, field in joined.items()})

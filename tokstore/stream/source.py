@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.losses import TokensLost
+from tokstore.ragged import Ragged
+
 __all__ = ["Source", "SpanTable"]
 
 I64 = NDArray[np.int64]
@@ -37,6 +40,10 @@ class Source(Protocol):
         """Return the number of samples."""
 
     @property
+    def can_fork(self) -> bool:
+        """Whether a forked process can go on reading."""
+
+    @property
     def token_count(self) -> int:
         """Values of the token column."""
 
@@ -52,6 +59,13 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Store, version and view in a few characters."""
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether samples have weights."""
+
+    def fixed_weights(self, first: int, stop: int) -> NDArray[np.uint32]:
+        """Return the weights of the samples from `first` to `stop`, uint32, in steps of 2**-16."""
+
     def spans(self) -> SpanTable:
         """Return the counts of all stored spans."""
 
@@ -61,13 +75,31 @@ class Source(Protocol):
     def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns of samples at positions, and their ``"sample_id"``."""
 
+    def read_aligned(
+        self, positions: I64, name: str, start: int, stop: int, *, lost: TokensLost | None = None
+    ) -> tuple[Ragged, I64]:
+        """Return what samples at ascending positions have from token `start` to `stop` in a column with one value for
+        every token, and how many tokens each has."""
+
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: NDArray[Any] | None = None
+        self,
+        first: int,
+        stop: int,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
+        out: NDArray[Any] | None = None,
+        lost: TokensLost | None = None,
     ) -> NDArray[Any]:
         """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`; in `out`
-        where that fits."""
+        where that fits. What cannot be read is an error, or noted in `lost`."""
 
     def read_samples(
-        self, positions: I64, *, out: NDArray[Any] | None = None, pool: Executor | None = None
+        self,
+        positions: I64,
+        *,
+        out: NDArray[Any] | None = None,
+        pool: Executor | None = None,
+        lost: TokensLost | None = None,
     ) -> NDArray[Any]:
-        """Return the ids of samples at ascending positions, one after another; in `out` where that fits."""
+        """Return the ids of samples at ascending positions, one after another; `out` and `lost` as above."""

@@ -9,31 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
-from tokstore.order import Cut, Units, cut_at, inner_cuts, units_between
+from tokstore.losses import TokensLost
+from tokstore.order import Cut, cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
+from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
 
 __all__ = [
     "LineWindow",
     "Pieces",
     "RowWindow",
     "Samples",
-    "Stretch",
     "Window",
     "compact_dtype",
     "counting",
     "decode",
     "decode_together",
     "gather",
-    "stretch_between",
 ]
 
 I64 = NDArray[np.int64]
@@ -41,25 +42,8 @@ _LONG_ITEMS = 128
 """Mean item length from which slices beat one gather by index (at 2,048: 4,000 M against 600 M values/s)."""
 
 
-class Stretch:
-    """A run of values between two cuts and its place in a window; the unit of decoding."""
-
-    __slots__ = ("at", "done", "size", "start", "stop")
-
-    def __init__(self, start: Cut, stop: Cut, at: int, size: int) -> None:
-        self.start, self.stop, self.at, self.size = start, stop, at, size
-        self.done = False
-
-
-Place = tuple[Stretch, NDArray[Any]]
-"""A stretch, and the values of the window that it is decoded into."""
-
-
-def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) -> tuple[Stretch, Units]:
-    """Make the stretch between two cuts, with its units."""
-    units = units_between(start, stop, source.lengths(start.first, stop.first))
-    size = int(units.effective(plan.bos is not None, plan.eos is not None).sum())
-    return Stretch(start, stop, at, size), units
+Place = tuple[Stretch, "Window"]
+"""A stretch, and the window that it is decoded into."""
 
 
 class Pieces(NamedTuple):
@@ -72,6 +56,7 @@ class Pieces(NamedTuple):
         position: int64, the sample it is of.
         begins: bool, whether a document begins with it.
         left: int64, values of the item that come after it.
+        first: int64, values of the sample that come before it.
     """
 
     row: I64
@@ -80,6 +65,7 @@ class Pieces(NamedTuple):
     position: I64
     begins: NDArray[np.bool_]
     left: I64
+    first: I64
 
     def at(self, index: I64) -> Pieces:
         """Return some of the pieces, in another order."""
@@ -90,6 +76,7 @@ class Pieces(NamedTuple):
             self.position[index],
             self.begins[index],
             self.left[index],
+            self.first[index],
         )
 
 
@@ -111,6 +98,7 @@ class Window:
         values: The ids, of the dtype of `compact_dtype`, and after them as many padding ids as a row has values.
         padding: Where the padding begins.
         samples: For a window of whole samples only.
+        damage: Which values are lost.
     """
 
     start: int
@@ -119,6 +107,7 @@ class Window:
     values: NDArray[Any]
     padding: int
     samples: Samples | None
+    damage: Damage = field(default_factory=Damage, kw_only=True)
 
     def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
         """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
@@ -166,12 +155,14 @@ class LineWindow(Window):
         sources: Where each item begins in `values`.
         positions: The sample of each item.
         fresh: Which items begin a document; None for all.
+        firsts: Values of its sample before each item; None where all items begin one.
     """
 
     ends: NDArray[Any]
     sources: NDArray[Any]
     positions: NDArray[Any]
     fresh: NDArray[np.bool_] | None
+    firsts: I64 | None
 
     def pieces(self, starts: I64, stops: I64) -> Pieces:
         """Return what lies on the line between each start and its stop, inside the window; starts ascend."""
@@ -187,8 +178,11 @@ class LineWindow(Window):
         begins = first == begin
         if self.fresh is not None:
             begins &= self.fresh[item]
-        source = self.sources[item] + (first - begin)
-        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last)
+        within = first - begin
+        source = self.sources[item] + within
+        if self.firsts is not None:
+            within = within + self.firsts[item]
+        return Pieces(row, source, last - first, self.positions[item].astype(np.int64), begins, end - last, within)
 
 
 @dataclass(slots=True)
@@ -221,8 +215,9 @@ def compact_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.int32 if vocab_size <= 1 << 31 else np.int64)
 
 
-def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -> None:
-    """Decode a stretch into its place in `values`, with the inserted ids. Safe to call on any thread, and twice."""
+def decode(source: Source, plan: Plan, stretch: Stretch, window: Window, report: Report | None = None) -> None:
+    """Decode a stretch into its place in a window, with the inserted ids. Safe to call on any thread, and twice."""
+    values, lost = window.values, None if report is None else TokensLost()
     start, stop = stretch.start, stretch.stop
     first, skip = start.first, 0
     if start.rest:
@@ -233,59 +228,76 @@ def decode(source: Source, plan: Plan, stretch: Stretch, values: NDArray[Any]) -
     out = values[stretch.at : stretch.at + stretch.size]
     room = out if stretch.size == stored else None
     ids = np.zeros(0, values.dtype)
-    if stored:
-        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room)
+    if stored and isinstance(stretch, DrawnStretch):
+        ids = source.read_samples(stretch.positions(), lost=lost)
+    elif stored:
+        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room, lost=lost)
     if len(ids) != stored:
         raise TokstoreError(
             f"samples {first} to {stop.first} gave {len(ids)} values instead of {stored}", rule="order.md 4.1"
         )
+    mask = told(lost, report)
+    if mask is not None:
+        window.damage.add(stretch.at, _lost_of(source, plan, stretch, mask))
     _put(source, plan, stretch, ids, values)
 
 
-def decode_together(source: Source, plan: Plan, places: Sequence[Place], pool: Executor | None = None) -> None:
+def decode_together(
+    source: Source,
+    plan: Plan,
+    places: Sequence[Place],
+    pool: Executor | None = None,
+    report: Report | None = None,
+) -> None:
     """Decode stretches into their places, those of whole samples by one read.
 
     Args:
         source: Where the samples are.
         plan: The plan of the stream.
-        places: Stretches, each with the values of its window.
+        places: Stretches, each with its window.
         pool: Threads to decode on, for a caller that is none of them.
+        report: Is told blocks that cannot be read, whose values are lost then; without it they are an error.
     """
+    lost = None if report is None else TokensLost()
     whole: list[Place] = []
     read = 0
-    for stretch, values in sorted(places, key=lambda place: place[0].start.first):
+    for stretch, window in sorted(places, key=lambda place: place[0].start.first):
         start, stop = stretch.start, stretch.stop
         # The windows of two epochs may want the same sample.
         if not start.rest and not stop.rest and stop.offset > start.offset and start.first >= read:
-            whole.append((stretch, values))
+            whole.append((stretch, window))
             read = stop.first
         else:
-            decode(source, plan, stretch, values)
+            decode(source, plan, stretch, window, report)
     if not whole:
         return
     stored = [one.stop.offset - one.start.offset for one, _ in whole]
-    positions = np.concatenate([np.arange(one.start.first, one.stop.first) for one, _ in whole])
+    positions = np.concatenate([one.positions() for one, _ in whole])
     total = sum(stored)
     room = _one_place(whole, stored)
-    ids = source.read_samples(positions, out=room, pool=pool)
+    ids = source.read_samples(positions, out=room, pool=pool, lost=lost)
     if len(ids) != total:
         raise TokstoreError(f"{len(positions)} samples gave {len(ids)} values instead of {total}", rule="order.md 4.1")
+    mask = told(lost, report)
+    if mask is not None:
+        for (stretch, window), part in zip(whole, np.split(mask, np.cumsum(stored)[:-1]), strict=True):
+            window.damage.add(stretch.at, _lost_of(source, plan, stretch, part))
     if ids is room:
         for stretch, _ in whole:
             stretch.done = True
         return
     before = 0
-    for (stretch, values), n in zip(whole, stored, strict=True):
-        _put(source, plan, stretch, ids[before : before + n], values)
+    for (stretch, window), n in zip(whole, stored, strict=True):
+        _put(source, plan, stretch, ids[before : before + n], window.values)
         before += n
 
 
 def _one_place(places: Sequence[Place], stored: Sequence[int]) -> NDArray[Any] | None:
     """Return where all stored values go, if that is one place without inserted ids between them."""
-    first, values = places[0]
+    first, values = places[0][0], places[0][1].values
     at = first.at
     for (stretch, window), n in zip(places, stored, strict=True):
-        if window is not values or stretch.at != at or stretch.size != n:
+        if window.values is not values or stretch.at != at or stretch.size != n:
             return None
         at += n
     return values[first.at : at]
@@ -293,27 +305,47 @@ def _one_place(places: Sequence[Place], stored: Sequence[int]) -> NDArray[Any] |
 
 def _put(source: Source, plan: Plan, stretch: Stretch, ids: NDArray[Any], values: NDArray[Any]) -> None:
     """Put the stored values of a stretch into their place, with the inserted ids between them."""
-    start, stop = stretch.start, stretch.stop
     out = values[stretch.at : stretch.at + stretch.size]
     if stretch.size == len(ids):
         if ids.base is not out.base or ids.ctypes.data != out.ctypes.data:
             out[:] = ids
     else:
-        single = stop.first - start.first == 1 and not start.rest and not stop.rest
-        lengths = np.array([len(ids)]) if single else source.lengths(start.first, stop.first)
-        units = units_between(start, stop, lengths)
-        ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
-        kept = np.ones(stretch.size, bool)
-        if plan.bos is not None:
-            begins = (ends - units.values - 1 - (units.ends & (plan.eos is not None)))[units.begins]
-            kept[begins] = False
-            out[begins] = plan.bos
-        if plan.eos is not None:
-            last = ends[units.ends] - 1
-            kept[last] = False
-            out[last] = plan.eos
+        kept, bos, eos, _ = _inserted(source, plan, stretch, len(ids))
+        out[bos], out[eos] = plan.bos or 0, plan.eos or 0
         out[kept] = ids
     stretch.done = True
+
+
+def _inserted(
+    source: Source, plan: Plan, stretch: Stretch, stored: int
+) -> tuple[NDArray[np.bool_], I64, I64, NDArray[np.bool_]]:
+    """Return which values of a stretch are stored, where bos and eos stand, and which eos follow a stored value."""
+    start, stop = stretch.start, stretch.stop
+    single = stop.first - start.first == 1 and not start.rest and not stop.rest
+    lengths = np.array([stored]) if single else stretch.lengths(source)
+    units = units_between(start, stop, lengths)
+    ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
+    kept = np.ones(stretch.size, bool)
+    begins = last = np.zeros(0, np.int64)
+    if plan.bos is not None:
+        begins = (ends - units.values - 1 - (units.ends & (plan.eos is not None)))[units.begins]
+    if plan.eos is not None:
+        last = ends[units.ends] - 1
+    kept[begins], kept[last] = False, False
+    return kept, begins, last, units.values[units.ends] > 0
+
+
+def _lost_of(source: Source, plan: Plan, stretch: Stretch, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which values of a stretch are lost, given which stored ones are: an eos is with the token before it."""
+    if stretch.size == len(mask):
+        return mask
+    kept, _, eos, follows = _inserted(source, plan, stretch, len(mask))
+    found = np.zeros(stretch.size, bool)
+    found[kept] = mask
+    if plan.eos is not None:
+        eos = eos[follows]
+        found[eos] = found[eos - 1]
+    return found
 
 
 def counting(n: int) -> I64:

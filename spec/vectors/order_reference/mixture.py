@@ -110,3 +110,75 @@ def stage_start(row: int, lanes: int) -> int:
 def source_buffer(buffer: int, stages: list[Stage], source: int) -> int:
     """10.5"""
     return max(1 << 16, *(buffer * stage.slots[source] // sum(stage.slots) for stage in stages))
+
+
+# 10.6 and 10.7
+def lane_rows(
+    stages: list[Stage], lanes: int, lane: int, limits: list[int | None], most: int
+) -> tuple[list[tuple[int, int]], bool]:
+    """The first rows of a lane, at most `most`, and whether these are all; each is (source, row of the source)."""
+    draws, begun, step = [0] * len(limits), -1, 0
+    found: list[tuple[int, int]] = []
+    while len(found) < most:
+        number = max(n for n, stage in enumerate(stages) if stage.start <= len(found) * lanes)
+        if number != begun:
+            begun, step = number, 0
+        stage = stages[number]
+        left = [n for n, limit in enumerate(limits) if limit is None or draws[n] * lanes + lane < limit]
+        if not any(stage.slots[n] for n in left):
+            return found, True
+        source = source_at(stage, lanes, lane, step)
+        step += 1
+        if source in left:
+            found.append((source, draws[source] * lanes + lane))
+            draws[source] += 1
+    return found, False
+
+
+def joined(own: list[list[tuple[int, int]]]) -> list[tuple[int, int]]:
+    """The rows of lanes that have ended, one from each lane in turn; lanes that have more lend to the others."""
+    lanes, rows = len(own), sum(map(len, own))
+    turns = [len(range(lane, rows, lanes)) for lane in range(lanes)]
+    over = [row for one, n in zip(own, turns, strict=True) for row in one[n:]]
+    for one, n in zip(own, turns, strict=True):
+        while len(one) < n:
+            one.append(over.pop(0))
+    return [own[i % lanes][i // lanes] for i in range(rows)]
+
+
+# 10.8
+def ending_rows(
+    stages: list[Stage], lanes: int, epoch: list[int], caps: list[int | None], stop: str | None, most: int
+) -> tuple[list[tuple[int, int]], bool] | None:
+    """The first rows of a mixture, and whether these are all; None for one that a loader refuses.
+
+    `most` is how many are worked out, and more than any stage begins at.
+    """
+    once = None if stop in (None, "all_exhausted") else 1
+    caps = [once if cap is None else cap for cap in caps]
+    limits = [None if cap is None else cap * n for cap, n in zip(caps, epoch, strict=True)]
+    told = [lane_rows(stages, lanes, lane, limits, -(-most // lanes)) for lane in range(lanes)]
+    own = [rows for rows, _ in told]
+    short = [stage.start for stage in stages if any(len(rows) * lanes < stage.start for rows in own)]
+    if short:  # Only a mixture that has ended before that stage is good, and then the stage has no part in it.
+        kept = [stage for stage in stages if stage.start < short[0]]
+        if stop is None:
+            return None
+        found = ending_rows(kept, lanes, epoch, caps, stop, most)
+        return found if found and found[1] and len(found[0]) <= short[0] else None
+    all_ended = all(ended for _, ended in told)
+    rows = joined(own) if all_ended else [own[i % lanes][i // lanes] for i in range(min(map(len, own)) * lanes)]
+    if stop is None:
+        return rows, all_ended
+    asked = asked_of(epoch, limits, stop)
+    left = list(asked)
+    for number, (source, row) in enumerate(rows):
+        left[source] -= row < asked[source]
+        if (0 in left) if stop == "first_exhausted" else not any(left):
+            return rows[: number + 1], True
+    return None
+
+
+def asked_of(epoch: list[int], limits: list[int | None], stop: str) -> list[int]:
+    """How many rows of each source a rule asks for."""
+    return [n if stop == "all_exhausted" or limit is None else limit for n, limit in zip(epoch, limits, strict=True)]

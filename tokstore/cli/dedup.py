@@ -1,0 +1,112 @@
+"""``tokstore dedup``: find duplicates, and keep them as columns."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from tokstore.cli.output import json_option, print_json
+from tokstore.cli.progress import progress_bars
+from tokstore.cli.store_path import STORE
+
+__all__ = ["dedup"]
+
+
+def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    """Return a number of bytes such as 2GB or 512MiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    if match is None or (match[3] and not match[2]):
+        raise click.BadParameter(f"{text!r} is no number of bytes such as 2GB or 512MiB.")
+    power = " KMGT".index(match[2].upper() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+@click.command(short_help="Find duplicates; keep them as columns.")
+@click.argument("store", type=STORE)
+@click.option(
+    "--method",
+    type=click.Choice(("exact", "near")),
+    required=True,
+    help="exact: equal in every token. near: similar sets of n-grams, by MinHash.",
+)
+@click.option("--name", help="Name of the columns, dup_NAME_of and so on; the method by default.")
+@click.option("--column", help="What is compared; the token column by default.")
+@click.option("--where", metavar="CONDITION", help="Look at the samples for which it is true, and at no others.")
+@click.option(
+    "--within", metavar="COLUMN", multiple=True, help="Duplicates are equal in this column too; may be repeated."
+)
+@click.option("--threshold", type=float, default=0.8, show_default=True, help="near: least Jaccard similarity.")
+@click.option("--ngram", type=int, default=5, show_default=True, help="near: tokens of an n-gram.")
+@click.option("--bands", type=int, default=14, show_default=True, help="near: bands of a signature.")
+@click.option("--width", type=int, default=8, show_default=True, help="near: values of a band.")
+@click.option("--seed", type=int, default=0, show_default=True, help="near: what the signatures follow from.")
+@click.option("--confirm", is_flag=True, help="near: compare the n-grams themselves; else similarity is estimated.")
+@click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs read new samples alone.")
+@click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
+@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; beside the store by default.")
+@json_option
+def dedup(
+    store: str,
+    method: str,
+    name: str | None,
+    column: str | None,
+    where: str | None,
+    within: tuple[str, ...],
+    threshold: float,
+    ngram: int,
+    bands: int,
+    width: int,
+    seed: int,
+    confirm: bool,
+    keep_signatures: bool,
+    memory: int,
+    temp: str | None,
+    as_json: bool,
+) -> None:
+    """Find duplicates among the samples of STORE, and keep them as columns; no sample goes.
+
+    dup_NAME_of has the sample id of the first sample of a cluster for all its other samples, and is missing for those
+    that stay; dup_NAME_size has the samples of the cluster. Near duplicates also have dup_NAME_similarity and
+    dup_NAME_link, the earlier sample that they were joined to. view.dedup(NAME) leaves them out. A run that was stopped
+    goes on where it was; columns that are there are replaced.
+
+    \b
+    Examples:
+      tokstore dedup corpus --method exact
+      tokstore dedup corpus --method near --confirm --keep-signatures
+      tokstore dedup corpus --method near --name by_source --within source
+    """
+    from pathlib import Path
+
+    from tokstore.dedup import mark
+    from tokstore.describe_text import count_text
+    from tokstore.opening import open_store
+
+    opened = open_store(store)
+    with progress_bars() as progress:
+        found = mark(
+            opened,
+            method,
+            name=name,
+            column=column,
+            where=where,
+            within=within,
+            threshold=threshold,
+            ngram=ngram,
+            bands=bands,
+            width=width,
+            seed=seed,
+            confirm=confirm,
+            keep_signatures=keep_signatures,
+            memory=memory,
+            folder=None if temp is None else Path(temp),
+            progress=progress,
+        )
+    if as_json:
+        print_json({"path": store, "version": found.version, "name": found.name} | found.note)
+        return
+    click.echo(
+        f"{store}: version {found.version}: {count_text(found.duplicates)} of {count_text(found.samples)} samples are "
+        f"{method} duplicates, in {count_text(found.clusters)} clusters of at most {count_text(found.largest)}"
+    )
