@@ -15,10 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokstore as ts
+from tokstore.cli.main import cli
 from tokstore.errors import CorruptError, ExistsError, MissingFileError, TokstoreError, TruncatedError, UnsupportedError
 from tokstore_tools.formats.contract import ReadOptions
 from tokstore_tools.formats.registry import all_formats, format_named, format_of
@@ -489,3 +491,44 @@ def test_formats_are_entry_points() -> None:
         if not one.writes:
             with pytest.raises(ValueError, match="read"):
                 one.write("x", None)
+
+
+def run_cli(*words: object) -> dict[str, Any]:
+    """Run a verb with ``--json`` and return what it says."""
+    done = CliRunner().invoke(cli, [str(word) for word in (*words, "--json")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """The verbs do what the functions do, and say what was lost."""
+    pq.write_table(
+        pa.table({"input_ids": [[1], [2, 3]], "q": [0.5, 1.0], "d": [None, {"a": 1}]}), tmp_path / "x.parquet"
+    )
+    packed = run_cli("pack", tmp_path / "x.parquet", tmp_path / "s", "--rename", "input_ids=tokens")
+    assert (packed["samples"], packed["verified"], packed["columns"]) == (2, True, ["tokens", "q"])
+    assert packed["lost"][0].startswith("column 'd'")
+    exported = run_cli("export", tmp_path / "s", tmp_path / "y.jsonl", "--where", "q > 0.6", "--columns", "tokens")
+    assert exported["samples"] == 1
+    assert (tmp_path / "y.jsonl").read_text() == '{"tokens":[2,3]}\n'
+    assert run_cli("copy", tmp_path / "s", tmp_path / "s", tmp_path / "t")["samples"] == 4
+    (tmp_path / "z.jsonl").write_text('{"sample_id": 1, "more": 7}')
+    joined = run_cli("join", tmp_path / "s", tmp_path / "z.jsonl", "--key", "sample_id")
+    assert (joined["matched"], ts.open(tmp_path / "s")["more"].tolist()) == (1, [None, 7])
+    plain = CliRunner().invoke(cli, ["pack", str(tmp_path / "x.parquet"), str(tmp_path / "u")])
+    assert "not carried: column 'd'" in plain.output
+    assert "vocabulary: the largest id, 3, and one more" in plain.output
+    listed = CliRunner().invoke(cli, ["formats"])
+    assert all(one.name in listed.output for one in all_formats())
+
+
+def test_options_that_a_format_does_not_mind(tmp_path: Path) -> None:
+    """An option that would change nothing is an error, in both directions."""
+    store = ids_store(tmp_path / "s", [[1]])
+    for options in ({"doc_end": 5}, {"shard_rows": 5}, {"dtype": "uint8"}):
+        with pytest.raises(ValueError, match="'parquet' takes no"):
+            store.export(tmp_path / "x.parquet", **options)
+    store.export(tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="'parquet' takes no doc_end"):
+        ts.pack(tmp_path / "x.parquet", tmp_path / "t", doc_end=5)

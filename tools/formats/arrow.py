@@ -106,6 +106,7 @@ class Parquet:
     name = "parquet"
     endings = (".parquet",)
     writes = True
+    options: tuple[str, ...] = ()
     survives = _SURVIVES
 
     def sniff(self, path: str) -> bool:
@@ -167,6 +168,7 @@ class ArrowFile:
     name = "arrow"
     endings = (".arrow", ".feather", ".arrows", ".ipc")
     writes = True
+    options: tuple[str, ...] = ()
     survives = _SURVIVES
 
     def sniff(self, path: str) -> bool:

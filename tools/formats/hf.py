@@ -38,6 +38,7 @@ class HuggingFace:
     name = "hf"
     endings = (".hf",)
     writes = True
+    options = ("shard_rows",)
     survives = "all columns, and their exact types through a note beside them; not the sample ids"
 
     def sniff(self, path: str) -> bool:

@@ -328,6 +328,7 @@ class Jsonl:
     name = "jsonl"
     endings = (".jsonl", ".jsonl.zst", ".jsonl.gz", ".ndjson", ".ndjson.zst", ".ndjson.gz")
     writes = True
+    options: tuple[str, ...] = ()
     survives = "all columns by value; types are inferred again, unless they are named; not the sample ids"
 
     def sniff(self, path: str) -> bool:

@@ -248,6 +248,7 @@ class LitData:
     name = "litdata"
     endings: tuple[str, ...] = ()
     writes = False
+    options: tuple[str, ...] = ()
     survives = "tokens, arrays, texts, numbers, bytes; not pickles"
 
     def sniff(self, path: str) -> bool:

@@ -52,6 +52,7 @@ class Memory:
     name = "memory"
     endings: tuple[str, ...] = ()
     writes = False
+    options: tuple[str, ...] = ()
     survives = "as of Arrow"
 
     def sniff(self, path: str) -> bool:
