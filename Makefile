@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find tokstore tools -name '*.py' -o -name 'py.typed')
 TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
+FORMATS := build/peers/formats
+MOSAIC := build/peers/mosaic
+INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
@@ -24,7 +27,7 @@ READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
-	@echo "make peers    run the loader under torchdata, Accelerate, Lightning and Transformers, in an environment of their own"
+	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats"
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
@@ -78,8 +81,27 @@ $(TRAINERS)/.wheel: $(TRAINERS)/.depends $(VENV)/.wheel
 	$(TRAINERS_PIP) install --no-deps --force-reinstall build/dist/*.whl
 	@touch $@
 
-peers: $(TRAINERS)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers tests/test_examples.py
+# The libraries of foreign formats; mosaicml-streaming asks for older versions of much that the others use.
+$(FORMATS)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(FORMATS)
+	$(FORMATS)/bin/$(INSTALL) --constraint constraints.txt torch datasets duckdb litdata lmdb pandas polars pyarrow \
+		tokenizers transformers webdataset zstd pytest hypothesis
+	@touch $@
+
+$(MOSAIC)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(MOSAIC)
+	$(MOSAIC)/bin/$(INSTALL) $(shell grep '^torch==' constraints.txt) mosaicml-streaming pyarrow pytest hypothesis
+	@touch $@
+
+$(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
+	$*/bin/$(INSTALL) build/dist/*.whl
+	$*/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
+	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_trainers.py tests/test_examples.py
+	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
+	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
 
 readers: $(READERS)
 

@@ -69,6 +69,12 @@ def export(
         raise ValueError(f'exist is "error" or "replace", not {exist!r}')
     target = os.path.abspath(os.fspath(path))
     chosen = format_to_write(target, format)
+    given = {"dtype": dtype, "doc_end": doc_end, "shard_rows": shard_rows}
+    for name, value in given.items():
+        if value is not None and name not in chosen.options:
+            raise ValueError(
+                f"format {chosen.name!r} takes no {name}; it takes {', '.join(chosen.options) or 'nothing'}"
+            )
     for one in _files(chosen, target):
         if os.path.lexists(one) and exist == "error":
             raise ExistsError("the target is there already", path=one, hint='exist="replace" takes its place')

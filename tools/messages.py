@@ -45,7 +45,7 @@ class ChatTokenizer(FileTokenizer):
             data = file.read()
         super().__init__(data, name=os.path.basename(os.path.abspath(folder)), eos=eos, bos=bos)
         try:
-            self._chat = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._chat: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise ValueError(f"{folder}: transformers cannot load it: {error}") from error
         if not self._chat.chat_template:
@@ -80,7 +80,7 @@ class ChatTokenizer(FileTokenizer):
         """Return the ids and the mask of one chat."""
         if not isinstance(chat, list) or not chat:
             raise ValueError("it is no list of messages")
-        made = self._chat.apply_chat_template(
+        made: Any = self._chat.apply_chat_template(
             chat, tokenize=True, return_dict=True, return_assistant_tokens_mask=True, add_generation_prompt=False
         )
         return list(made["input_ids"]), list(made["assistant_masks"])

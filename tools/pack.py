@@ -112,6 +112,7 @@ def pack(
         raise ValueError(f"exist is 'error' or 'append', not {exist!r}")
     many = isinstance(source, Sequence) and not isinstance(source, (str, bytes))
     sources = list(source) if many else [source]
+    sources = [os.fspath(one) if isinstance(one, os.PathLike) else one for one in sources]
     found = [_format(one, format) for one in sources]
     needs_columns = messages is not None or columns is not None or types is not None
     if needs_columns and all(one is None for one in found) and sources:
@@ -141,6 +142,10 @@ def pack(
             needs_tokenizer=needs_tokenizer,
             progress=progress,
         )
+        for name, value in {"dtype": dtype, "doc_end": doc_end, "seq_len": seq_len}.items():
+            other = next((one for one in found if one is not None and name not in one.options), None)
+            if value is not None and other is not None:
+                raise ValueError(f"format {other.name!r} takes no {name}: its files say it themselves")
         pairs = [(one, chosen) for one, chosen in zip(sources, found, strict=True) if chosen is not None]
         return pack_columns(pairs, os.fspath(path), options)
     if needs_tokenizer and tokenizer is None and sources:

@@ -77,13 +77,13 @@ class _Packing:
             self.tokenizer = load_tokenizer(options.tokenizer, eos=options.eos, bos=options.bos)
         self.read = self._read_options()
         self.sources = [chosen.open(source, self.read) for source, chosen in pairs]
+        totals = [one.total_bytes for one in self.sources]
+        self.total = None if None in totals else sum(one or 0 for one in totals)
         self.plan = self._plan()
         if self.known is not None and self.tokenizer is not None and (self.plan.text or self.plan.messages):
             check_same_tokenizer(self.known, self.tokenizer, path)
         self.text_bytes = 0
         self.digests = Digests(self.plan.kinds)
-        totals = [one.total_bytes for one in self.sources]
-        self.total = None if None in totals else sum(one or 0 for one in totals)
 
     def _check_target(self) -> None:
         """Refuse a store that is there, unless samples are to be added to it."""

@@ -27,6 +27,7 @@ from tokstore.cli.demo import demo
 from tokstore.cli.export import export
 from tokstore.cli.formats import formats
 from tokstore.cli.info import info
+from tokstore.cli.join import join
 from tokstore.cli.pack import pack
 from tokstore.cli.plan import plan
 from tokstore.cli.prune import prune
@@ -55,7 +56,7 @@ def cli() -> None:
 
 for _verb in (
     pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, dedup, compact, prune, export, copy,
-    formats, demo,
+    join, formats, demo,
 ):  # fmt: skip
     cli.add_command(_verb)
 

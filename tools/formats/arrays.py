@@ -184,6 +184,7 @@ class Bin:
     name = "bin"
     endings = (".bin",)
     writes = True
+    options = ("dtype", "doc_end", "seq_len")
     survives = "token ids; lengths where an id ends each document"
 
     def sniff(self, path: str) -> bool:
@@ -218,6 +219,7 @@ class Npy:
     name = "npy"
     endings = (".npy",)
     writes = True
+    options = ("dtype", "doc_end", "seq_len")
     survives = "token ids; lengths where all are equal, or where an id ends each document"
 
     def sniff(self, path: str) -> bool:

@@ -106,6 +106,7 @@ class Parquet:
     name = "parquet"
     endings = (".parquet",)
     writes = True
+    options: tuple[str, ...] = ()
     survives = _SURVIVES
 
     def sniff(self, path: str) -> bool:
@@ -167,17 +168,16 @@ class ArrowFile:
     name = "arrow"
     endings = (".arrow", ".feather", ".arrows", ".ipc")
     writes = True
+    options: tuple[str, ...] = ()
     survives = _SURVIVES
 
     def sniff(self, path: str) -> bool:
         """Tell whether a path is Arrow IPC."""
         head = first_bytes(path, 6)
-        is_stream = head[:4] == b"\xff\xff\xff\xff" and path.endswith(self.endings)
-        return (
-            head == b"ARROW1"
-            or is_stream
-            or (only_ending(path, self.endings) and not os.path.exists(os.path.join(path, "dataset_info.json")))
-        )
+        if os.path.isfile(path):
+            return head == b"ARROW1" or (head[:4] == b"\xff\xff\xff\xff" and path.endswith(self.endings))
+        saved = ("dataset_info.json", "dataset_dict.json")  # of `datasets`, which has a format of its own
+        return only_ending(path, self.endings) and not any(os.path.exists(os.path.join(path, one)) for one in saved)
 
     def open(self, path: str, options: ReadOptions) -> _IpcFiles:
         """Open a file or folder."""

@@ -131,6 +131,12 @@ def _is_list(pa: Any, kind: Any) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
+def _is_text(pa: Any, kind: Any) -> bool:
+    """Tell whether a type is one of strings."""
+    is_view = getattr(pa.types, "is_string_view", pa.types.is_null)  # new in pyarrow 16
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or is_view(kind))
+
+
 def _item(pa: Any, kind: Any) -> Any:
     """Return the type of the items of a list."""
     return kind.value_type
@@ -154,11 +160,11 @@ def _type_of(pa: Any, kind: Any) -> Any:
         return ts.Label(optional=True)
     if types.is_boolean(kind):
         return ts.Label(2, optional=True)
-    if types.is_string(kind) or types.is_large_string(kind):
+    if _is_text(pa, kind):
         return ts.Text(optional=True)
-    if types.is_binary(kind) or types.is_large_binary(kind):
+    if types.is_binary(kind) or types.is_large_binary(kind) or getattr(types, "is_binary_view", types.is_null)(kind):
         return ts.Bytes(optional=True)
-    if types.is_dictionary(kind) and types.is_string(kind.value_type):
+    if types.is_dictionary(kind) and _is_text(pa, kind.value_type):
         return ts.Category(optional=True)
     if _is_list(pa, kind):
         return _list_type(pa, kind)

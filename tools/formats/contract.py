@@ -241,12 +241,14 @@ class Format(Protocol):
         name: What ``--format`` calls it.
         endings: Endings of its files, such as ``(".parquet",)``; the first is what a writer makes.
         writes: Whether `write` works.
+        options: Those of ``dtype``, ``doc_end``, ``seq_len`` and ``shard_rows`` that reading or writing minds.
         survives: Which columns and metadata come through, in one line.
     """
 
     name: str
     endings: tuple[str, ...]
     writes: bool
+    options: tuple[str, ...]
     survives: str
 
     def sniff(self, path: str) -> bool:

@@ -96,6 +96,7 @@ class Datatrove:
     name = "datatrove"
     endings = (".ds",)
     writes = False
+    options: tuple[str, ...] = ()
     survives = "token ids, where documents end, the loss mask"
 
     def sniff(self, path: str) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from typing import Any
 
 from tokstore.errors import CorruptError, UnsupportedError
 
-from .arrow_types import arrow_schema, need_pyarrow
+from .arrow_types import NOTE, arrow_schema, exact_types, need_pyarrow
 from .arrow_values import record_batch
 from .contract import Export, ReadOptions
-from .memory import MemorySource, dataset_source
+from .memory import MemorySource, dataset_source, refuse_splits
+
+_NOTE = "tokstore.schema.json"
 
 __all__ = ["HF", "HuggingFace", "need_datasets"]
 
@@ -35,9 +38,8 @@ class HuggingFace:
     name = "hf"
     endings = (".hf",)
     writes = True
-    survives = (
-        "all columns (categories as texts), and their exact types through a note in the schema; not the sample ids"
-    )
+    options = ("shard_rows",)
+    survives = "all columns, and their exact types through a note beside them; not the sample ids"
 
     def sniff(self, path: str) -> bool:
         """Tell whether a path is a folder that `datasets` saved."""
@@ -52,8 +54,11 @@ class HuggingFace:
             found = datasets.load_from_disk(path)
         except (ValueError, KeyError, OSError, need_pyarrow().ArrowInvalid) as error:
             raise CorruptError(f"datasets cannot load it: {error}", path=path) from error
-        if isinstance(found, dict):
-            raise ValueError(f"{path}: it has several splits; name the folder of one: {', '.join(found)}")
+        refuse_splits(found, path)
+        note = os.path.join(path, _NOTE)
+        if os.path.isfile(note):
+            with open(note, "rb") as file:
+                options = replace(options, types=exact_types(file.read()) | dict(options.types))
         return dataset_source(found, path, options)
 
     def write(self, path: str, export: Export) -> None:
@@ -73,6 +78,8 @@ class HuggingFace:
             count = None if rows is None else max(1, -(-export.rows // rows))
             found.save_to_disk(path, num_shards=count)
             del found
+            with open(os.path.join(path, _NOTE), "wb") as file:
+                file.write(schema.metadata[NOTE])
         finally:
             if os.path.isfile(aside):
                 os.unlink(aside)

@@ -24,7 +24,7 @@ import tokstore as ts
 
 from ..sources import STDIN, SourceFile, find_files, read_chunks
 from .arrow_types import pick_tokens
-from .contract import TOKEN_NAMES, Batch, Export, Ids, Objects, ReadOptions
+from .contract import TOKEN_NAMES, Batch, Export, Ids, Objects, Problems, ReadOptions
 
 __all__ = ["JSONL", "Jsonl", "column_from_objects", "infer_types", "is_float_array", "json_rows"]
 
@@ -40,9 +40,9 @@ class _Lines:
         self._files, self._options = files, options
         self.total_bytes: int | None = sum(one.stored_bytes for one in files)
         self.rows: int | None = None
-        counted = options.bytes_read[0]
+        self._options = ReadOptions(problems=Problems("skip"))
         first = next(self._lines(), (files[0].path, []))[1]
-        options.bytes_read[0] = counted
+        self._options = options
         found, self.lost = infer_types([row for _, row in first], dict(options.types))
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"field {name!r}: not asked for" for name in found if name not in self.columns]
@@ -119,7 +119,8 @@ def infer_types(rows: list[dict[str, Any]], wanted: dict[str, Any]) -> tuple[dic
     found: dict[str, Any] = {}
     lost, lists = [], []
     for name in names:
-        kind = wanted.get(name) or _infer([row[name] for row in rows if row.get(name) is not None])
+        values = [row[name] for row in rows if row.get(name) is not None]
+        kind = wanted.get(name) or _infer(values, name in TOKEN_NAMES)
         if kind is None:
             lost.append(f"field {name!r}: its values have no column type")
         else:
@@ -132,30 +133,38 @@ def infer_types(rows: list[dict[str, Any]], wanted: dict[str, Any]) -> tuple[dic
     return {name: found[name] for name in found} | {}, lost
 
 
-def _infer(values: list[Any]) -> Any:
-    """Return the column type of values of one field."""
+def _infer(values: list[Any], are_ids: bool) -> Any:
+    """Return the column type of values of one field: that of the first, and of a fraction if one is among numbers.
+
+    Args:
+        values: What the field holds where it is there.
+        are_ids: The field has the name of token ids, so that a fraction in it is a mistake.
+    """
     if not values:
         return None
-    kinds = {type(one) for one in values}
-    if kinds == {bool}:
+    first = values[0]
+    if type(first) is bool:
         return ts.Label(2, optional=True)
-    if kinds == {int}:
-        return ts.Label(optional=True) if all(-(1 << 63) <= one < 1 << 63 for one in values) else None
-    if kinds <= {int, float}:
-        return ts.Score("float64", optional=True)
-    if kinds == {str}:
+    if type(first) in (int, float):
+        if any(type(one) is float for one in values):
+            return ts.Score("float64", optional=True)
+        return ts.Label(optional=True) if -(1 << 63) <= first < 1 << 63 else None
+    if type(first) is str:
         return ts.Text(optional=True)
-    if kinds == {dict}:
-        return ts.Bytes(optional=True) if all(set(one) == {"base64"} for one in values) else None
-    if kinds == {list}:
-        inner = {type(item) for row in values for item in row}
-        if inner == {bool}:
-            return ts.Mask(None, optional=True)
-        if inner <= {int}:
-            return ts.Array("int64", (None,), optional=True)
-        if inner <= {int, float}:
-            return ts.Array("float64", (None,), optional=True)
-    return None
+    if type(first) is dict:
+        return ts.Bytes(optional=True) if set(first) == {"base64"} else None
+    if type(first) is not list:
+        return None
+    lists = [one for one in values if type(one) is list and one]
+    if not lists:
+        return ts.Array("int64", (None,), optional=True)
+    kind = type(lists[0][0])
+    if kind is bool:
+        return ts.Mask(None, optional=True)
+    if kind not in (int, float):
+        return None
+    has_fraction = not are_ids and any(type(item) is float for one in lists for item in one)
+    return ts.Array("float64" if has_fraction else "int64", (None,), optional=True)
 
 
 def column_from_objects(values: list[Any], kind: Any) -> tuple[Any, Any, dict[int, str]]:
@@ -319,6 +328,7 @@ class Jsonl:
     name = "jsonl"
     endings = (".jsonl", ".jsonl.zst", ".jsonl.gz", ".ndjson", ".ndjson.zst", ".ndjson.gz")
     writes = True
+    options: tuple[str, ...] = ()
     survives = "all columns by value; types are inferred again, unless they are named; not the sample ids"
 
     def sniff(self, path: str) -> bool:

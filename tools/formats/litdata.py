@@ -47,6 +47,12 @@ class _Chunks:
         if config.get("encryption"):
             raise UnsupportedError("encrypted chunks are not read", path=folder)
         self._compression = str(config.get("compression") or "")
+        if self._compression and str(config.get("compression_level")) in ("batch", "sample"):
+            raise UnsupportedError(
+                "chunks that are compressed in frames are not read",
+                path=folder,
+                hint="write them with compression_level='chunk', or without compression",
+            )
         self._formats: list[str] = list(config["data_format"])
         self._is_flat = config.get("item_loader") == "TokensLoader"
         self._names = _leaf_names(config.get("data_spec"), len(self._formats), self._is_flat)
@@ -242,6 +248,7 @@ class LitData:
     name = "litdata"
     endings: tuple[str, ...] = ()
     writes = False
+    options: tuple[str, ...] = ()
     survives = "tokens, arrays, texts, numbers, bytes; not pickles"
 
     def sniff(self, path: str) -> bool:

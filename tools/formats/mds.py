@@ -205,6 +205,7 @@ class Mds:
     name = "mds"
     endings = (".mds",)
     writes = True
+    options = ("dtype", "shard_rows")
     survives = "columns that no sample lacks (a lacking score becomes NaN); exact types by a note in the index"
 
     def sniff(self, path: str) -> bool:

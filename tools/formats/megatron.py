@@ -106,6 +106,7 @@ class Megatron:
     name = "megatron"
     endings = (".idx",)
     writes = True
+    options = ("dtype",)
     survives = "token ids and where documents end"
 
     def sniff(self, path: str) -> bool:

@@ -10,7 +10,7 @@ from .arrow_types import column_types, need_pyarrow
 from .arrow_values import batch_of
 from .contract import Batch, Export, ReadOptions
 
-__all__ = ["MEMORY", "Memory", "MemorySource"]
+__all__ = ["MEMORY", "Memory", "MemorySource", "dataset_source", "refuse_splits"]
 
 _ROWS = 1000
 
@@ -52,6 +52,7 @@ class Memory:
     name = "memory"
     endings: tuple[str, ...] = ()
     writes = False
+    options: tuple[str, ...] = ()
     survives = "as of Arrow"
 
     def sniff(self, path: str) -> bool:
@@ -62,10 +63,9 @@ class Memory:
         """Open an object."""
         pa = need_pyarrow()
         place = type(path).__name__
+        refuse_splits(path, place)
         if hasattr(path, "with_format") and hasattr(path, "features"):
             return dataset_source(path, place, options)
-        if isinstance(path, dict) and path and all(hasattr(one, "features") for one in path.values()):
-            raise ValueError(f"a {place} has several splits: {', '.join(path)}; give one of them")
         if not hasattr(path, "__arrow_c_stream__"):
             raise TypeError(f"a source is a path or an object that gives Arrow data, not {place}")
         is_once = isinstance(path, pa.RecordBatchReader)
@@ -86,6 +86,12 @@ class Memory:
     def write(self, path: str, export: Export) -> None:
         """Refuse: views give Arrow data themselves."""
         raise ValueError("objects in memory are read only; `to_hf` and Arrow streams lead out of a store")
+
+
+def refuse_splits(found: Any, place: str) -> None:
+    """Refuse a dictionary of datasets, which is not one set of samples."""
+    if hasattr(found, "keys") and hasattr(found, "with_format"):
+        raise ValueError(f"{place}: it has several splits; give one of them: {', '.join(found.keys())}")
 
 
 def dataset_source(dataset: Any, place: str, options: ReadOptions) -> MemorySource:

@@ -102,6 +102,7 @@ class Lmdb:
     name = "lmdb"
     endings = (".lmdb", ".mdb")
     writes = False
+    options: tuple[str, ...] = ()
     survives = "keys and values of the main database, as text and bytes"
 
     def sniff(self, path: str) -> bool:

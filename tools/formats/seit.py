@@ -159,6 +159,7 @@ class Seit:
     name = "seit"
     endings = (_DATA,)
     writes = False
+    options: tuple[str, ...] = ()
     survives = "codes and labels; not the codebook and the synonyms"
 
     def sniff(self, path: str) -> bool:

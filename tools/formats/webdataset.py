@@ -248,6 +248,7 @@ class WebDataset:
     name = "webdataset"
     endings = _ENDINGS
     writes = True
+    options = ("dtype", "shard_rows")
     splits = True
     survives = "all columns by value; types are inferred again, unless they are named; not the sample ids"
 
