@@ -99,7 +99,7 @@ $(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
 	@touch $@
 
 peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_trainers.py tests/test_examples.py
+	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_*.py tests/test_examples.py
 	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
 	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
 
