@@ -13,18 +13,26 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find tokstore tools -name '*.py' -o -name 'py.typed')
 TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
+FORMATS := build/peers/formats
+MOSAIC := build/peers/mosaic
+INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
-.PHONY: help demo test peers format lint types pytest verify vectors bench fuzz clean
+# Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
+READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
+
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
-	@echo "make peers    run the loader under torchdata, Accelerate, Lightning and Transformers, in an environment of their own"
+	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats"
+	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
 	@echo "make format   let ruff format and fix what it can"
 	@echo "make clean    remove build/ and caches"
@@ -73,8 +81,38 @@ $(TRAINERS)/.wheel: $(TRAINERS)/.depends $(VENV)/.wheel
 	$(TRAINERS_PIP) install --no-deps --force-reinstall build/dist/*.whl
 	@touch $@
 
-peers: $(TRAINERS)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers tests/test_examples.py
+# The libraries of foreign formats; mosaicml-streaming asks for older versions of much that the others use.
+$(FORMATS)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(FORMATS)
+	$(FORMATS)/bin/$(INSTALL) --constraint constraints.txt torch datasets duckdb litdata lmdb pandas polars pyarrow \
+		tokenizers transformers webdataset zstd pytest hypothesis
+	@touch $@
+
+$(MOSAIC)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(MOSAIC)
+	$(MOSAIC)/bin/$(INSTALL) $(shell grep '^torch==' constraints.txt) mosaicml-streaming pyarrow pytest hypothesis
+	@touch $@
+
+$(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
+	$*/bin/$(INSTALL) build/dist/*.whl
+	$*/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
+	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_*.py tests/test_examples.py
+	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
+	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
+
+readers: $(READERS)
+
+readers-packages:
+	$(MAKE) -C spec/readers/c packages PYTHON=$(PYTHON)
+	@node --version >/dev/null && npm --version >/dev/null
+
+# Of a C compiler, libzstd and their Debian packages it says what is missing.
+readers-c: $(VENV)/.wheel
+	$(MAKE) -C spec/readers/c check PYTHON=$(abspath $(BIN)/python) BUILD=$(CURDIR)/build/readers/c
+	$(BIN)/python spec/readers/c/compare.py build/readers/c/tokread-sanitized plain default
 
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify
@@ -91,10 +129,27 @@ bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.dedup $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.loader $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.shuffling $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.dedup $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.formats $(if $(DATA),--data $(DATA))
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+fuzz-c:
+	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
+# The reader in JavaScript: its one dependency, stores that the package writes for it, and its tests.
+READER_JS := spec/readers/js
+READER_JS_STORES := $(CURDIR)/build/readers/js/stores
+
+.PHONY: readers-js
+readers-js: $(VENV)/.wheel
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && npm --version >/dev/null || \
+		{ echo "the JavaScript reader needs the packages nodejs (20 or newer) and npm" >&2; exit 1; }
+	cd $(READER_JS) && npm ci --no-audit --no-fund --silent
+	$(BIN)/python $(READER_JS)/test/make_stores.py $(READER_JS_STORES)
+	cd $(READER_JS) && TOKREAD_STORES=$(READER_JS_STORES) npm test --silent
 
 format: $(VENV)/.depends
 	$(BIN)/ruff format .

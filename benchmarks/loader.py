@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 import tokstore as ts
 from benchmarks.corpora import load_corpora
 from benchmarks.measure import machine, peak_rss, table
+from benchmarks.weights import HEAD, measure_draws, measure_stream
 
 _SEQ_LEN = 2048
 _RUNS = 5
@@ -92,10 +94,11 @@ def values_of(batch: Any) -> int:
     return int((batch if torch.is_tensor(batch) else batch["input_ids"]).numel())
 
 
-def consume(batches: Iterable[Any], most: int | None = None) -> float:
-    """Return the rate of all batches but the first, in M tokens/s."""
+def consume(batches: Iterable[Any], most: int | None = None, first: int = 1) -> float:
+    """Return the rate of all batches but the first ones, in M tokens/s."""
     iterator = iter(batches)
-    next(iterator)
+    for _ in range(first):
+        next(iterator)
     start, count = time.perf_counter(), 0
     for batch in iterator:
         count += values_of(batch)
@@ -133,8 +136,12 @@ def measure_rates(name: str, make: Callable[..., ts.StreamingDataset], peer: Cal
         "later epochs, iterated directly": median(lambda: consume(data)),
         "first epoch": first,
     }
-    with_worker = make(epochs=4)
-    cases["loader(num_workers=1)"] = median(lambda: consume(with_worker.loader(num_workers=1)), 3)
+    # A new worker decodes in its first epoch, as the process itself did.
+    first_batches = len(data)
+    with_worker = make(epochs=5)
+    cases["later epochs, loader(num_workers=1)"] = median(
+        lambda: consume(with_worker.loader(num_workers=1), first=first_batches), 3
+    )
     rows = [[name, "np.memmap + DataLoader", f"{mapped:.0f}", "1.00"]]
     rows += [[name, f"tokstore, {case}", f"{rate:.0f}", f"{rate / mapped:.2f}"] for case, rate in cases.items()]
     slow = median(lambda: consume(peer(2), 4_000_000), 1)
@@ -168,9 +175,10 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
     """Return how long first batches take, and resuming at random positions."""
     say("first batches and resumes")
     rows = []
-    path = os.path.join(folder, "ragged")
     generator = np.random.default_rng(1)
-    for packing in ("concat", "fit", "whole"):
+    packings: tuple[Any, ...] = ("concat", "fit", "whole")
+    for name, packing in product(("ragged", "large"), packings):
+        path = os.path.join(folder, name)
         firsts = []
         for _ in range(9):
             store = ts.open(path)
@@ -192,6 +200,7 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
             stream.close()  # type: ignore[attr-defined]
         rows.append(
             [
+                f"{name}, {len(ts.open(path)):,} samples",
                 packing,
                 f"{1e3 * statistics.median(firsts):.1f} ms",
                 f"{1e3 * statistics.median(times):.1f} ms",
@@ -288,10 +297,13 @@ def main(arguments: list[str] | None = None) -> None:
         print(table("Shuffled batches of 8, M tokens/s", ["workload", "loader", "M tokens/s", "of np.memmap"], rows))
         rows = measure_large(folder, values, vocab, say)
         print(table("Sources larger than the buffer", ["source", "M tokens/s", "of np.memmap"], rows))
-        head = ["packing", "first batch after open", "resumed batch", "of a first batch", "resumes"]
-        print(table(f"Starts, {len(lengths):,} samples", head, measure_starts(folder, say)))
+        head = ["source", "packing", "first batch after open", "resumed batch", "of a first batch", "resumes"]
+        print(table("Starts", head, measure_starts(folder, say)))
         head = ["corpus", "packing", "filled", "short samples cut", "M tokens/s", "planning, of the time"]
         print(table("Packing into rows of 2,048", head, measure_packing(folder, say)))
+        rows = measure_stream(os.path.join(folder, "ragged"), say)
+        print(table("Streaming by weights, later epochs", HEAD, rows))
+        print(table("Copies by weights", ["what", "figure"], measure_draws(10**8, say)))
         say("memory")
         cases = [("pool", 64 << 20, 0), ("12 lanes, windows", 2 * len(values) // 5, 12), ("192 lanes", 1 << 20, 192)]
         rows = [

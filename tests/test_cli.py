@@ -18,7 +18,7 @@ PROGRAM = str(Path(sys.executable).with_name("tokstore"))
 TEXTS = ["the quick brown fox", "", "two\nlines", "é ü 中 \U0001f600"]
 VERBS = (
     "pack", "commit", "info", "cat", "plan", "verify", "versions", "tag", "add-column", "delete", "dedup", "compact",
-    "prune", "demo",
+    "prune", "export", "copy", "join", "formats", "demo",
 )  # fmt: skip
 
 

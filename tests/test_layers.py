@@ -88,6 +88,8 @@ LAYERS = [
     "choosing",
     "saving",
     "materialize",
+    "tool",
+    "exporting",
     "view",
     "saved_views",
     "editing",

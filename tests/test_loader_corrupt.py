@@ -17,7 +17,10 @@ import pytest
 import torch
 
 import tokstore as ts
+from test_loader_fake import FakeSource
+from tokstore.block import ColumnRows
 from tokstore.errors import CorruptError, MissingFileError
+from tokstore.losses import Lost
 from tokstore.version import Version
 
 pytestmark = pytest.mark.filterwarnings(
@@ -267,3 +270,54 @@ def test_tables_that_are_lost(intact: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for batch, want in zip(got, whole, strict=True)
     ])  # fmt: skip
     assert check(got, whole, lost) == len(lost) > 30_000
+
+
+class Holed(FakeSource):
+    """A source of which every seventh id cannot be read."""
+
+    def read_range(self, *args: Any, lost: Any = None, **options: Any) -> Any:
+        """Return ids of samples."""
+        return self._noted(super().read_range(*args, **options), lost)
+
+    def read_samples(self, *args: Any, lost: Any = None, **options: Any) -> Any:
+        """Return ids of samples at ascending positions."""
+        return self._noted(super().read_samples(*args, **options), lost)
+
+    def _noted(self, values: Any, lost: Any) -> Any:
+        """Return values, those that are lost as 0."""
+        if lost is None:
+            return values
+        at = np.flatnonzero(values % 7 == 3)
+        found = Lost()
+        found.add("file", "tokens", 0, CorruptError("a hole"), at, np.ones_like(at))
+        lost.add(found, ColumnRows(values, None, None), None)
+        values[at] = 0
+        return values
+
+
+@pytest.mark.filterwarnings("ignore:.*on_corrupt:RuntimeWarning")
+@pytest.mark.parametrize("documents", ["separate", "joined"])
+@pytest.mark.parametrize("packing", ["concat", "fit", "whole", None])
+@pytest.mark.parametrize("how", [{}, {"buffer": 1, "lanes": 2}, {"shuffle": False}])
+def test_holes_everywhere(packing: Any, how: dict[str, Any], documents: Any) -> None:
+    """Labels that look at a lost id are not learned, also across the ends of rows, parts and windows."""
+    sources = []
+    for kind in (Holed, FakeSource):
+        source = kind([5, 40, 0, 17, 300, 64, 8, 1, 33] * 9 + [70_000], vocab_size=1 << 24)
+        source.ids = lambda sample, place: np.asarray(sample * 100_000 + place)
+        sources.append(source)
+    rule = "truncate" if packing == "whole" else None
+    streams = [
+        stream(
+            source, seq_len=64, packing=packing, overlong=rule, labels="next", emit=KEYS[:-1], loss_mask=None,
+            documents=documents, eos_id=None, bos_id=None, **how,
+        )
+        for source in sources
+    ]  # fmt: skip
+    for batch, want in zip(*streams, strict=True):
+        ids, labels = want["input_ids"].numpy(), want["labels"].numpy()
+        lost = (ids % 7 == 3) & (want["attention_mask"].numpy() == 1)
+        assert np.array_equal(batch["input_ids"].numpy(), np.where(lost, 0, ids))
+        assert np.array_equal(batch["labels"].numpy(), np.where(lost | (labels % 7 == 3), -100, labels))
+        for name in ("position_ids", "cu_seqlens", "seq_lengths", "sample_ids", "valid"):
+            assert torch.equal(batch[name], want[name])

@@ -43,6 +43,7 @@ class FakeSource:
     """Samples of given lengths. Counts what is read, and fails where it is told to."""
 
     token_column = "tokens"
+    weights: NDArray[np.uint32] | None = None
     can_fork = True
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
@@ -75,6 +76,16 @@ class FakeSource:
     def lengths(self, first: int, stop: int) -> I64:
         """Return lengths of samples."""
         return self._lengths[first:stop].copy()
+
+    @property
+    def is_weighted(self) -> bool:
+        """Tell whether samples have weights."""
+        return self.weights is not None
+
+    def fixed_weights(self, first: int, stop: int) -> NDArray[np.uint32]:
+        """Return weights of samples."""
+        assert self.weights is not None
+        return self.weights[first:stop].copy()
 
     def take(self, positions: I64, columns: list[str]) -> dict[str, Any]:
         """Return the sample ids of samples: their positions and a thousand."""

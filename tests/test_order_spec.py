@@ -13,6 +13,7 @@ import pytest
 
 from test_loader_fake import ROOT, FakeSource, reference
 from tokstore.loader import StreamingDataset
+from tokstore.loader.transforms import generator_of
 from tokstore.order import (
     ORDER_VERSION,
     SPANS,
@@ -123,6 +124,12 @@ def test_vectors_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_example_of_transforms() -> None:
+    """The words of the page are those of the generator."""
+    words = generator_of(0, 16).bit_generator.random_raw(2).tolist()
+    assert " and ".join(f"{word:016X}" for word in words) in FLAT
+
+
 def test_vectors_of_functions() -> None:
     """Every function of the order gives what the vectors say."""
     for v in VECTORS["mix"]:
@@ -133,6 +140,9 @@ def test_vectors_of_functions() -> None:
         assert permute(np.arange(v["n"]), v["n"], v["key"]).tolist() == v["items"]
     for v in VECTORS["shuffled"]:
         assert shuffled(v["n"], v["key"]).tolist() == v["items"]
+    for v in VECTORS["transform"]:
+        words = generator_of(v["seed"], v["row"]).bit_generator.random_raw(8)
+        assert words.tolist() == v["words"]
     for v in VECTORS["target"]:
         assert span_target(v["total"], v["lanes"]) == v["target"]
     for v in VECTORS["lanes"]:

@@ -323,6 +323,16 @@ def test_reader_script_prints_json(tmp_path: Path) -> None:
     assert b"corrupt: id 100 is not below vocab_size 100 (codecs.md 2)" in done.stderr
 
 
+def test_version_that_was_removed_is_missing(tmp_path: Path) -> None:
+    """The empty root of an older version is one that is gone, that of the newest version is cut (format.md 9.2)."""
+    vector = unpack("good/store_version_1", tmp_path)
+    for version, kind in ((1, "missing"), (2, "truncated")):
+        (vector.path / "manifests" / f"{version:020d}.tsm").write_bytes(b"")
+        with pytest.raises(ReadError) as caught:
+            open_path(vector.path, version)
+        assert caught.value.kind == kind
+
+
 def test_every_truncation_of_a_file_is_truncated(tmp_path: Path) -> None:
     """Whatever the length at which a data file is cut, both readers call it truncated."""
     whole = unpack("good/missing_tokens", tmp_path).path.read_bytes()

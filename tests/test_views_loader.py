@@ -101,10 +101,23 @@ def test_spans_that_are_whole_need_no_lengths(tmp_path: Path) -> None:
     assert len([path for path in opened if path.startswith("data/")]) == 1
 
 
-def test_weights_are_refused_until_they_are_streamed(store: ts.Store) -> None:
-    """A weighted view is not silently streamed as if all samples weighed the same."""
-    with pytest.raises(ts.UnsupportedError, match="does not stream by weights"):
-        ts.StreamingDataset(store.weigh("q"), seq_len=64)
+@pytest.mark.parametrize("options", [{}, {"buffer": 1, "lanes": 3}, {"shuffle": False}])
+@pytest.mark.parametrize("name", ["some", "sorted, some"])
+def test_weights_say_how_often_a_sample_comes(store: ts.Store, name: str, options: dict[str, Any]) -> None:
+    """Of a view with weights every sample has its copies, rounded up or down, with its own tokens."""
+    view = VIEWS[name](store).weigh("q", mean=1.3)
+    data = ts.StreamingDataset(view, packing=None, batch_size=8, emit=("input_ids", "sample_ids", "valid"), **options)
+    counts = dict.fromkeys(view["sample_id"].tolist(), 0)
+    for batch in data:
+        for sample, ids, valid in zip(batch["sample_ids"].tolist(), batch["input_ids"], batch["valid"], strict=True):
+            assert valid == (sample >= 0)
+            if valid:
+                counts[sample] += 1
+                tokens = store[sample - sum(gone < sample for gone in (10, 11, 40))]["tokens"]
+                assert np.array_equal(ids.numpy()[: len(tokens)], tokens)
+    short = np.array(list(counts.values())) - view.weights
+    assert (short < 1).all()
+    assert np.sum(short <= -1) <= data.progress()["cut"]
 
 
 def test_streams_of_views_pickle_and_resume(store: ts.Store) -> None:

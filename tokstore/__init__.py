@@ -52,6 +52,7 @@ from tokstore.saved_views import ViewInfo
 from tokstore.schema import Schema
 from tokstore.soft_labels import SoftLabels
 from tokstore.store import Store, VersionInfo
+from tokstore.tool import load_tool
 from tokstore.upkeep import Compacted
 from tokstore.verify import Report, verify
 from tokstore.view import View
@@ -102,6 +103,7 @@ __all__ = [
     "ViewInfo",
     "Writer",
     "__version__",
+    "copy",
     "create",
     "dedup",
     "open",
@@ -114,25 +116,35 @@ _LAZY = ("Batch", "Mixture", "StreamingDataset", "dedup")
 
 
 def pack(source: Any, path: Any, **options: Any) -> Any:
-    """Turn text into a store: JSONL files, text files or folders, tokenized on the way.
+    """Bring texts, ids and columns of any known format into a store.
 
     The work is done by the conversion tools that the wheel carries; see ``tokstore_tools.pack.pack`` for the options.
 
     Args:
-        source: A file, a folder, or several.
+        source: A file, a folder, an object in memory that gives Arrow data, or several.
         path: The store to create.
-        **options: ``tokenizer="tok.json"`` (``None`` for bytes), ``text="text"`` (field of a JSON line), ``level``,
-            ``part``, …
+        **options: ``tokenizer="tok.json"``, ``text="text"`` (the column with text), ``messages=``, ``columns=``,
+            ``rename=``, ``vocab_size=``, ``level=``, ``part=``, ``on_error="skip"``, …
 
     Example:
         >>> ts.pack("corpus.jsonl.zst", "corpus", tokenizer="tokenizer.json")  # doctest: +SKIP
+        >>> ts.pack("fineweb/", "corpus", rename={"input_ids": "tokens"})  # doctest: +SKIP
     """
-    from importlib.metadata import entry_points
+    return load_tool("pack")(source, path, **options)
 
-    found = [one for one in entry_points(group="tokstore.tools") if one.name == "pack"]
-    if not found:
-        raise UnsupportedError("the conversion tools are not installed", hint="install tokstore from its wheel")
-    return found[0].load()(source, path, **options)
+
+def copy(source: Any, path: Any, **options: Any) -> Any:
+    """Copy a store as it is, merge several, or write a view as a store.
+
+    Args:
+        source: A store, a view, a path, or several of them.
+        path: The store to create.
+        **options: ``level=``, ``progress=``: see ``tokstore_tools.copy.copy``.
+
+    Example:
+        >>> ts.copy(["web", "books"], "both").samples  # doctest: +SKIP
+    """
+    return load_tool("copy")(source, path, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore import choosing, draws, duplicates
+from tokstore.exporting import Exporting
 from tokstore.materialize import write_store
 from tokstore.packed import Ints
 from tokstore.sample_ids import positions_of
 from tokstore.saving import saved_of, write_saved
 from tokstore.schema import Schema
 from tokstore.selection import Selection
-from tokstore.view_state import State, ViewState, state_of
+from tokstore.view_state import State, state_of
 from tokstore.weights import as_numbers, filled, fixed_weights
 from tokstore.where import search
 from tokstore.writer import Progress
@@ -28,7 +29,7 @@ from tokstore.writer import Progress
 __all__ = ["View"]
 
 
-class View(ViewState):
+class View(Exporting):
     """Samples of one version, by position.
 
     Use ``len(view)``, ``view[17]`` (one sample as a dict), ``view[5:9]`` and ``view[[5, 1, 9]]`` (batches),
@@ -299,7 +300,7 @@ class View(ViewState):
     ) -> View:
         """Return the samples with weights: how often each is expected in an epoch, in steps of 2**-16.
 
-        Weights that there were are replaced.
+        Weights that there were are replaced. Reading pays weights no heed; `StreamingDataset` draws by them.
 
         Args:
             by: A column of numbers, one number per sample, or a function from a batch to one number per sample.

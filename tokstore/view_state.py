@@ -43,6 +43,8 @@ class ViewState(TokenReader):
         recipe: The verbs that made it.
     """
 
+    _digest: str | None = None
+
     def __init__(
         self,
         version: Version,
@@ -136,6 +138,18 @@ class ViewState(TokenReader):
         """Expected copies of every sample in an epoch; 1 without `weigh`. Reading samples pays them no heed."""
         return self._fixed_weights() / ONE
 
+    def fixed_weights(self, first: int = 0, stop: int | None = None) -> Weights:
+        """Return weights as they are held: expected copies in steps of 2**-16, uint32.
+
+        Args:
+            first: First position.
+            stop: End of the positions; ``None`` for the end of the view.
+        """
+        begin, end, _ = slice(first, stop).indices(len(self))
+        if self._weights is None:
+            return np.full(max(0, end - begin), ONE, np.uint32)
+        return self._weights[begin:end].copy()
+
     def _fixed_weights(self) -> Weights:
         """Return the weights as integers of 2**-16."""
         return np.full(len(self), ONE, np.uint32) if self._weights is None else self._weights
@@ -145,7 +159,9 @@ class ViewState(TokenReader):
         """What the order of samples depends on: store, version, and which samples of it."""
         if self._weights is None:
             return super().fingerprint
-        return f"{super().fingerprint}/w{checksum(self._weights.astype('<u4').tobytes()):016x}"
+        if self._digest is None:  # every state of a stream asks for it
+            self._digest = f"w{checksum(self._weights.astype('<u4').tobytes()):016x}"
+        return f"{super().fingerprint}/{self._digest}"
 
     @property
     def recipe(self) -> str:

@@ -30,12 +30,14 @@ class ReadCounts:
         text_bytes: Bytes of the texts as UTF-8.
         samples: Texts read.
         skipped: Files of folders that are no UTF-8 text.
+        fields: Names that the objects of JSON lines have.
     """
 
     bytes_read: list[int] = field(default_factory=lambda: [0])
     text_bytes: int = 0
     samples: int = 0
     skipped: list[str] = field(default_factory=list)
+    fields: set[str] = field(default_factory=set)
 
 
 def read_texts(files: Sequence[SourceFile], *, text: str = "text", counts: ReadCounts) -> Iterator[list[str]]:
@@ -110,6 +112,7 @@ def _sample(line: bytes, text: str, path: str, number: int, counts: ReadCounts) 
     if not isinstance(fields, dict):
         raise ValueError(f"{path}:{number}: the line holds a JSON {type(fields).__name__}, not an object")
     sample = fields.get(text)
+    counts.fields.update(fields)
     if not isinstance(sample, str):
         if text in fields:
             raise ValueError(f"{path}:{number}: field {text!r} holds no string, but {type(sample).__name__}")

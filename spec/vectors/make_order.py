@@ -21,6 +21,7 @@ from spec.vectors.order_reference import (
     GOLDEN,
     M64,
     View,
+    copies,
     ending_rows,
     epoch_of,
     epoch_rows,
@@ -33,6 +34,7 @@ from spec.vectors.order_reference import (
     mix,
     mixture_rows,
     near,
+    offset_of,
     packed,
     permute,
     quantise,
@@ -44,10 +46,12 @@ from spec.vectors.order_reference import (
     stage_start,
     stored,
     target,
+    weighted_rows,
     whole_rows,
     window_values,
     worker_batches,
 )
+from spec.vectors.order_reference.transforms import transform_words
 
 # What a test of an implementation compares itself with: samples, options, and the rows of some epochs.
 CASES: list[tuple[str, list[int], dict[str, Any]]] = [
@@ -143,6 +147,50 @@ MIXTURES: list[tuple[int, list[tuple[int, list[int]]]]] = [
     (12, [(0, [1, 1, 0]), (50, [0, 1, 3]), (97, [1, 0, 0])]),
 ]
 
+# Weights of samples, and their lengths.
+WEIGHTS: list[tuple[list[int], list[int]]] = [
+    ([32768, 65536, 147456, 0, 81920], [3, 1, 4, 1, 5]),
+    ([1, 2**32 - 1, 65536], [7, 7, 7]),
+    ([30_000] * 9, [9, 8, 7, 6, 5, 4, 3, 2, 1]),
+]
+
+# Epochs of views with weights: samples, their weights, options.
+LOADS = [(i * i * 7919 + 31 * i) % 200_000 for i in range(120)]
+FEW = [3, 1, 4, 1, 5, 9, 2, 6, 0, 5]
+FEW_LOADS = [(i + 1) * 21_000 % 150_000 for i in range(10)]
+WEIGHTED: list[tuple[str, list[int], list[int], dict[str, Any]]] = [
+    ("pool", [3, 1, 4, 1, 5], WEIGHTS[0][0], {"seq_len": 4, "lanes": 2}),
+    ("pool, fit, inserted ids", FEW, FEW_LOADS, {"seq_len": 8, "packing": "fit", "lanes": 3, "bos": True, "eos": True}),
+    ("pool, whole", FEW, FEW_LOADS, {"seq_len": 9, "packing": "whole", "lanes": 2}),
+    (
+        "pool, single, longer samples split",
+        FEW,
+        FEW_LOADS,
+        {"seq_len": 4, "packing": "single", "overlong": "split", "eos": True},
+    ),
+    ("view order", FEW, FEW_LOADS, {"seq_len": 7, "shuffle": False, "eos": True}),
+    (
+        "spans and windows",
+        MIXED,
+        LOADS,
+        {"seq_len": 8_192, "lanes": 3, "buffer": 1, "seed": 11, "eos": True},
+    ),
+    (
+        "fit from spans that are joined",
+        [600_000, 5, 90_000, 0, 260_001, *MIXED[:60]],
+        [3_000, 90_000, 65_536, 131_072, 40_000, *LOADS[:60]],
+        {"seq_len": 2**15, "packing": "fit", "lanes": 2, "buffer": 1},
+    ),
+    ("whole from spans", MIXED, LOADS, {"seq_len": 8_192, "packing": "whole", "lanes": 2, "buffer": 1}),
+    (
+        "single from spans, longer samples left out",
+        MIXED,
+        LOADS,
+        {"seq_len": 5_000, "packing": "single", "lanes": 2, "buffer": 1, "overlong": "drop"},
+    ),
+    ("whole in view order", MIXED, LOADS, {"seq_len": 8_192, "packing": "whole", "shuffle": False}),
+]
+
 
 # Mixtures with an end: lanes, the shares of every stage, rows of an epoch of each source, limits, and the stop rule.
 Ending = tuple[int, list[tuple[int, list[int]]], list[int], list[int | None], str | None]
@@ -209,6 +257,20 @@ def epochs_of(name: str, lengths: list[int], given: dict[str, Any]) -> dict[str,
     )
 
 
+def weighted_epochs_of(name: str, lengths: list[int], weights: list[int], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the vector of one case with weights: its view, its options, and the rows of some epochs."""
+    options = {"shuffle": True, "lanes": None, "buffer": 64 << 20, "seed": 0, "bos": False, "eos": False} | given
+    seq_len, bos, eos = options.pop("seq_len"), options.pop("bos"), options.pop("eos")
+    view = View(lengths, stored(lengths), bos, eos, weights)
+    epochs = {epoch: weighted_rows(view, seq_len, epoch=epoch, **options) for epoch in (0, 100)}
+    return (
+        {"name": name, "lengths": lengths, "weights": weights, "spans": view.spans}
+        | {"seq_len": seq_len, "bos": bos, "eos": eos}
+        | options
+        | {"rows": {str(epoch): rows for epoch, rows in epochs.items()}}
+    )
+
+
 def items_of(lengths: list[int]) -> list[tuple[int, int]]:
     """Return where items of these lengths lie when they stand end to end."""
     return [(sum(lengths[:i]), sum(lengths[: i + 1])) for i in range(len(lengths))]
@@ -262,6 +324,16 @@ def vectors() -> dict[str, Any]:
         "mixtures": [mixture_of(*case) for case in MIXTURES],
         "ending_mixtures": [ending_of(*case) for case in ENDING],
         "packed_epochs": [epochs_of(*case) for case in PACKED],
+        "offsets": [
+            {"seed": seed, "epoch": e, "span": k, "source": source, "offset": offset_of(seed, e, k, source)}
+            for seed, e, k, source in ((0, 0, 0, 0), (0, 1, 0, 0), (0, 2**40, 0, 0), (M64, 3, 2**20, 5))
+        ],
+        "copies": [
+            {"weights": weights, "lengths": lengths, "offset": o, "copies": copies(weights, lengths, o)}
+            for weights, lengths in WEIGHTS
+            for o in (0, 40_000, 65_535)
+        ],
+        "weighted_epochs": [weighted_epochs_of(*case) for case in WEIGHTED],
         "stream": [
             {"epoch_rows": n, "row": row, "epoch": epoch_of(row, n)[0], "epoch_row": epoch_of(row, n)[1]}
             for n, row in ((1, 5), (7, 6), (7, 7), (7, 2**40))
@@ -277,6 +349,10 @@ def vectors() -> dict[str, Any]:
             for worker in range(w)
         ],
     }
+    made["transform"] = [
+        {"seed": seed, "row": row, "words": transform_words(seed, row, 2)}
+        for seed, row in ((0, 0), (0, 16), (M64, M64))
+    ]
     text: dict[str, Any] = as_text(made)
     return text
 

@@ -20,10 +20,14 @@ from tokstore.cli.add_column import add_column
 from tokstore.cli.cat import cat
 from tokstore.cli.commit import commit
 from tokstore.cli.compact import compact
+from tokstore.cli.copy import copy
 from tokstore.cli.dedup import dedup
 from tokstore.cli.delete import delete
 from tokstore.cli.demo import demo
+from tokstore.cli.export import export
+from tokstore.cli.formats import formats
 from tokstore.cli.info import info
+from tokstore.cli.join import join
 from tokstore.cli.pack import pack
 from tokstore.cli.plan import plan
 from tokstore.cli.prune import prune
@@ -50,7 +54,10 @@ def cli() -> None:
     """
 
 
-for _verb in (pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, dedup, compact, prune, demo):
+for _verb in (
+    pack, commit, info, cat, plan, verify, versions, tag, add_column, delete, dedup, compact, prune, export, copy,
+    join, formats, demo,
+):  # fmt: skip
     cli.add_command(_verb)
 
 

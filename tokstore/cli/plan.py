@@ -10,6 +10,7 @@ import click
 
 from tokstore.cli.output import console, json_option, print_json
 from tokstore.cli.plan_text import plan_table, step_table
+from tokstore.cli.store_path import STORE
 
 if TYPE_CHECKING:
     from tokstore.loader import StreamingDataset
@@ -48,7 +49,7 @@ def _read_epochs(context: click.Context, parameter: click.Parameter, given: str)
 
 
 @click.command(short_help="Simulate an epoch; show the samples of a step.")
-@click.argument("store", type=click.Path(exists=True))
+@click.argument("store", type=STORE)
 @click.option("--version", "number", type=int, help="An older version than the newest.")
 @click.option("--view", metavar="NAME", help="A saved view.")
 @click.option("--where", metavar="CONDITION", help="Only the samples for which it is true.")

@@ -37,6 +37,7 @@ from tokstore.stream.mixing import MixPlan, MixReader
 from tokstore.stream.plan import Plan, make_plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
 from tokstore.stream.windows import compact_dtype
 
 __all__ = ["StreamingDataset"]
@@ -47,9 +48,12 @@ _THREADS = 4
 class StreamingDataset(Planned):
     """Stream a store or view as rows of tokens, the same global batches for any number of processes.
 
-    Every token comes exactly once an epoch (but for `overlong`). The order depends on the source, `seed`, the epoch,
-    `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer` and the inserted ids, and on nothing else: not on
-    batch size, ranks, workers, threads or what was read before.
+    Every token comes exactly once an epoch (but for `overlong`). Of a view with weights every sample has as many copies
+    as its weight says, rounded up or down; what an epoch draws too little or too much is padded or cut, so that all
+    epochs have as many rows (order.md 11).
+
+    The order depends on the source, `seed`, the epoch, `seq_len`, `packing`, `overlong`, `shuffle`, `lanes`, `buffer`
+    and the inserted ids, and on nothing else: not on batch size, ranks, workers, threads or what was read before.
 
     One `iter()` gives `epochs` epochs, and the next one goes on with the epochs after them. An endless stream goes on
     after the last row that was handed out.
@@ -115,8 +119,8 @@ class StreamingDataset(Planned):
             place and returns None, or returns another mapping.
 
     Raises:
-        ValueError: An argument is outside its range, the view is empty, ranks cannot share the global batch, or the
-            environment tells no rank.
+        ValueError: An argument is outside its range, the view is empty or has no weight above 0, ranks cannot share
+            the global batch, or the environment tells no rank.
         TypeError: An argument has the wrong type.
 
     Example:
@@ -255,6 +259,7 @@ class StreamingDataset(Planned):
         self._transform = transform
         self._skipped = Skipped() if on_corrupt == "skip" else None
         self._pools: dict[int, Pool] = {}
+        self._tally = Tally()
         self._columns: Aligned | None = None
         self._next_row = self._progress = 0
         self._skip = 0
@@ -347,11 +352,12 @@ class StreamingDataset(Planned):
             "dtype": self._dtype, "pad": self._pad, "documents": emit.separate, "following": following,
             "report": self._report(),
         }  # fmt: skip
+        tally = None if threads is None else self._tally
         if isinstance(plan, MixPlan):
-            return mix_reader(plan, source, self._pools, threads, **options)
+            return mix_reader(plan, source, self._pools, threads, tally=tally, **options)
         if plan.pooled and not self._pools:
             self._pools[0] = Pool(source, plan, self._dtype, self._pad)
-        return RowReader(source, plan, self._pools.get(0), threads, **options)
+        return RowReader(source, plan, self._pools.get(0), threads, tally=tally, **options)
 
     def _report(self) -> Report | None:
         """Return what is told of blocks that cannot be read, if they are to be skipped."""

@@ -17,6 +17,7 @@ from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Ends, Joined, MixPlan, MixReader, Stages, goes_on, mixing_of
 from tokstore.stream.plan import make_plan
 from tokstore.stream.rows import RowReader
+from tokstore.stream.tally import Tally
 
 __all__ = ["MixOptions", "adopted", "check_epochs", "mix_pass", "mix_reader", "plan_mixture"]
 
@@ -118,6 +119,7 @@ def mix_reader(
     *,
     dtype: np.dtype[Any],
     pad: int,
+    tally: Tally | None,
     report: Report | None = None,
     **wanted: bool,
 ) -> MixReader:
@@ -130,6 +132,7 @@ def mix_reader(
         threads: Decode.
         dtype: Of ids.
         pad: Padding id.
+        tally: Counts what is padded and cut by weights.
         report: As of `RowReader`.
         **wanted: ``documents`` and ``following`` of `RowReader`.
     """
@@ -138,7 +141,9 @@ def mix_reader(
         if one.pooled and number not in pools:
             pools[number] = Pool(source, one, dtype, pad)
         readers.append(
-            RowReader(source, one, pools.get(number), threads, dtype=dtype, pad=pad, report=report, **wanted)
+            RowReader(
+                source, one, pools.get(number), threads, dtype=dtype, pad=pad, tally=tally, report=report, **wanted
+            )
         )
     return MixReader(plan, readers, joined, dtype, pad)
 

@@ -20,6 +20,7 @@ from tokstore.stream.lines import Pool
 from tokstore.stream.mixing import Joined, MixPlan, MixReader
 from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
+from tokstore.stream.tally import Tally
 
 __all__ = ["Resumable"]
 
@@ -31,6 +32,7 @@ class Resumable(IterableDataset[Any]):
     _plan: Plan | MixPlan
     _mix: tuple[Mixture, MixOptions] | None
     _pools: dict[int, Pool]
+    _tally: Tally
     _epochs: int | None
     _next_row: int
     _progress: int
@@ -180,6 +182,10 @@ class Resumable(IterableDataset[Any]):
         source that has been read whole least often. With ``on_corrupt="skip"`` there are ``"lost_tokens"``, handed out
         by this rank as padding, and ``"lost_blocks"``, both since this process began; a plain `DataLoader` with workers
         counts in them, where they cannot be asked.
+
+        A source with weights has ``"padded"`` and ``"cut"`` besides, in a mixture ``"padded/name"`` and ``"cut/name"``:
+        what drawings had too little and too much in the windows that this process itself has made, in tokens, or in
+        rows where rows are whole samples.
         """
         lost = {}
         if self._skipped is not None:
@@ -191,10 +197,17 @@ class Resumable(IterableDataset[Any]):
         if isinstance(self._plan, MixPlan):
             own = self._plan.progress(rows)
             counts = {kind: [n for key, n in own.items() if key.startswith(kind)] for kind in ("epochs/", "tokens/")}
-            return {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
+            told = {"epoch": min(counts["epochs/"]), "rows": rows, "tokens": sum(counts["tokens/"])} | own
+            for number, (name, plan) in enumerate(zip(self._plan.names, self._plan.plans, strict=True)):
+                if plan.is_weighted:
+                    told[f"padded/{name}"], told[f"cut/{name}"] = self._tally.of(number)
+            return told
         epoch, row = divmod(rows, self._plan.rows)
         tokens = epoch * self._plan.values + self._plan.values * row // self._plan.rows
-        return {"epoch": epoch, "rows": rows, "tokens": tokens}
+        found = {"epoch": epoch, "rows": rows, "tokens": tokens}
+        if self._plan.is_weighted:
+            found["padded"], found["cut"] = self._tally.of(0)
+        return found
 
     def _identity(self) -> dict[str, int | str]:
         """Return what the order depends on."""

@@ -18,7 +18,7 @@ Transform = Callable[[Any, np.random.Generator], Any]
 
 
 def generator_of(seed: int, row: int) -> np.random.Generator:
-    """Return the generator of a batch: Philox4x64-10 from a key of order.md 2.2, its counter 0 at the start.
+    """Return the generator of a batch: Philox4x64-10 with a key of order.md 2.2 (order.md 7.9).
 
     Args:
         seed: As of the stream.

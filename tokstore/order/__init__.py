@@ -9,11 +9,13 @@ from tokstore.order.line import Line, epoch_rows, even_lane_starts, split_epochs
 from tokstore.order.mixture import Mixing, Slots, part_of_buffer, quantise, spread
 from tokstore.order.mixture_end import STOPS, EndingMixing
 from tokstore.order.packing import fit_rows, group_rows, group_values, whole_rows
+from tokstore.order.resampling import MOST_JOINED, Resampling, draw_offset, joined_spans, whole_numbers
 from tokstore.order.spans import Cuts, join_cuts, oversized, pieces, span_target, split_units, stored_cuts, thin_cuts
 from tokstore.order.units import Cut, Units, cut_at, inner_cuts, units_between, window_cut
 
 __all__ = [
     "GROUP",
+    "MOST_JOINED",
     "ORDER_VERSION",
     "PACKING",
     "POOL",
@@ -26,11 +28,13 @@ __all__ = [
     "EndingMixing",
     "Line",
     "Mixing",
+    "Resampling",
     "Slots",
     "Units",
     "cut_at",
     "deal",
     "derive_key",
+    "draw_offset",
     "epoch_rows",
     "even_lane_starts",
     "fit_rows",
@@ -39,6 +43,7 @@ __all__ = [
     "inner_cuts",
     "is_pool",
     "join_cuts",
+    "joined_spans",
     "lane_count",
     "oversized",
     "part_of_buffer",
@@ -53,6 +58,7 @@ __all__ = [
     "stored_cuts",
     "thin_cuts",
     "units_between",
+    "whole_numbers",
     "whole_rows",
     "window_cut",
     "window_target",

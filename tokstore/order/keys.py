@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 
 from tokstore.wire import checksum
 
-__all__ = ["GOLDEN", "GROUP", "ORDER_VERSION", "PACKING", "POOL", "SPANS", "TRANSFORM", "WINDOW", "derive_key", "mix"]
+__all__ = [
+    "COPIES",
+    "GOLDEN",
+    "GROUP",
+    "ORDER_VERSION",
+    "PACKING",
+    "POOL",
+    "SPANS",
+    "TRANSFORM",
+    "WINDOW",
+    "derive_key",
+    "mix",
+]
 
 ORDER_VERSION = 1
 """The version of order.md that this package draws by; every state carries it."""
@@ -24,7 +36,7 @@ _M2 = np.uint64(0x94D0_49BB_1331_11EB)
 _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _FIELDS = struct.Struct("<6Q")
 
-SPANS, WINDOW, POOL, GROUP, PACKING, TRANSFORM = 1, 2, 3, 4, 5, 7
+SPANS, WINDOW, POOL, GROUP, PACKING, COPIES, TRANSFORM = 1, 2, 3, 4, 5, 6, 7
 """Purposes of a key (order.md 2.2)."""
 
 

@@ -80,7 +80,12 @@ class CodeRows:
     @property
     def is_weighted(self) -> bool:
         """Whether samples have weights."""
-        return bool(getattr(self.view, "is_weighted", False))
+        return bool(self.view.is_weighted)
+
+    def fixed_weights(self, first: int, stop: int) -> NDArray[np.uint32]:
+        """Return the weights of the samples from `first` to `stop`, in steps of 2**-16."""
+        found: NDArray[np.uint32] = self.view.fixed_weights(first, stop)
+        return found
 
     @property
     def fingerprint(self) -> str:

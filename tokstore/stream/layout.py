@@ -7,7 +7,7 @@ once those are made, which pieces of them the rows are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
 from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
-from tokstore.stream.lines import Key, PoolLine, SpanLine
+from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
 from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
+from tokstore.stream.source import Source
+from tokstore.stream.tally import Tally
+from tokstore.stream.weighted_lines import WeightedLine, WeightedPoolLine, WeightedRowLine, WeightedRowPoolLine
 from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
 
-__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout"]
+__all__ = ["Layout", "Placed", "RowLayout", "ValueLayout", "make_layout"]
 
 I64 = NDArray[np.int64]
 Hold = Callable[[Key], Window]
+ValueLine = PoolLine | SpanLine | WeightedLine | WeightedPoolLine
 
 
 class Placed(NamedTuple):
@@ -64,7 +68,7 @@ class _Group(NamedTuple):
 class ValueLayout:
     """Rows of a line that is counted in values: `concat` and `fit`."""
 
-    def __init__(self, plan: Plan, line: PoolLine | SpanLine, epoch: int, following: bool) -> None:
+    def __init__(self, plan: Plan, line: ValueLine, epoch: int, following: bool) -> None:
         self._plan, self.line, self._epoch = plan, line, epoch
         # In view order a sample may go on in the window after a part of it.
         self._following = following and (plan.packing == "concat" or not plan.shuffle)
@@ -114,7 +118,7 @@ class ValueLayout:
     def place(self, line_rows: I64, hold: Hold) -> Placed:
         """Return the pieces of rows of the line; rows ascend."""
         if self._plan.packing == "concat":
-            return self._pieces(*self._bounds(line_rows), hold)
+            return self._without_padding(self._pieces(*self._bounds(line_rows), hold))
         rows_of = self._plan.group_rows
         groups, first_rows = np.unique(line_rows // rows_of, return_index=True)
         for group in groups.tolist():
@@ -137,6 +141,13 @@ class ValueLayout:
             ends += [] if one.ends is None else [one.ends[index]]
         windows = [hold(key) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
+
+    def _without_padding(self, placed: Placed) -> Placed:
+        """Leave out the padding of weighted lines, so that it comes at the end of a row (order.md 11.3)."""
+        if not self._plan.is_weighted:
+            return placed
+        real = np.flatnonzero(placed.pieces.position >= 0)
+        return Placed(placed.pieces.at(real), placed.window[real], placed.windows)
 
     def _pack(self, group: int, hold: Hold) -> _Group:
         """Pack the items in one group into its rows (order.md 6.4)."""
@@ -180,15 +191,20 @@ class ValueLayout:
             left=found.left + (piece_end - last_value),
             first=found.first + (first_value - piece_start),
         )
-        row_starts = np.searchsorted(pieces.row, np.arange(rows + 1))
         ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
-        return _Group(row_starts, pieces, placed.window[piece], keys, ends_part)
+        window = placed.window[piece]
+        if plan.is_weighted:  # padding comes at the end of a row
+            real = np.flatnonzero(pieces.position >= 0)
+            pieces, window = pieces.at(real), window[real]
+            ends_part = None if ends_part is None else ends_part[real]
+        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""
         _, stops = self._bounds(line_rows)
         has = np.flatnonzero(stops < self._plan.values)
-        return has, self._pieces(stops[has], stops[has] + 1, hold)
+        placed = self._without_padding(self._pieces(stops[has], stops[has] + 1, hold))
+        return has[placed.pieces.row], placed
 
     def after_parts(self, placed: Placed, hold: Hold) -> tuple[I64, Placed]:
         """Return the values after parts of samples in view order, and the numbers of the pieces that end such a part.
@@ -204,7 +220,7 @@ class ValueLayout:
 class RowLayout:
     """Rows of a line that is counted in rows: `whole` and `single`."""
 
-    def __init__(self, line: RowPoolLine | RowSpanLine) -> None:
+    def __init__(self, line: RowPoolLine | RowSpanLine | WeightedRowPoolLine) -> None:
         self.line = line
         self.turns = Line(line.lane_starts, 1)
 
@@ -236,6 +252,41 @@ class RowLayout:
 
 
 Layout = ValueLayout | RowLayout
+
+
+def make_layout(
+    source: Source,
+    plan: Plan,
+    pool: Pool | None,
+    dtype: np.dtype[Any],
+    pad: int,
+    epoch: int,
+    following: bool,
+    tally: Tally | None,
+) -> Layout:
+    """Make the layout of an epoch.
+
+    Args:
+        source, plan, pool, dtype, pad, tally: As of `RowReader`.
+        epoch: The epoch.
+        following: Ids after the end of a row, or of a piece that is cut, are wanted.
+    """
+    line: ValueLine
+    if plan.is_weighted and plan.span_rows is not None:
+        if pool is not None:
+            return RowLayout(WeightedRowPoolLine(plan, pool, epoch, tally))
+        return RowLayout(WeightedRowLine(source, plan, dtype, pad, epoch, tally))
+    if plan.span_rows is not None:
+        return RowLayout(
+            RowSpanLine(source, plan, dtype, pad, epoch) if pool is None else RowPoolLine(plan, pool, epoch)
+        )
+    if plan.is_weighted and pool is not None:
+        line = WeightedPoolLine(plan, pool, epoch, tally)
+    elif plan.is_weighted:
+        line = WeightedLine(source, plan, dtype, pad, epoch, tally)
+    else:
+        line = SpanLine(source, plan, dtype, pad, epoch) if pool is None else PoolLine(plan, pool, epoch)
+    return ValueLayout(plan, line, epoch, following)
 
 
 def _joined(found: list[Pieces], windows: list[Window]) -> Placed:

@@ -16,6 +16,7 @@ from tokstore.order import (
     SPANS,
     WINDOW,
     Cut,
+    Resampling,
     cut_at,
     deal,
     derive_key,
@@ -30,7 +31,8 @@ from tokstore.order.spans import BLOCK
 from tokstore.stream.damage import Damage
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
-from tokstore.stream.windows import LineWindow, Samples, Stretch, Window, stretch_between
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
+from tokstore.stream.windows import LineWindow, Samples, Window
 
 __all__ = ["Key", "OneWindow", "Pool", "PoolLine", "SpanLine", "dealt_spans", "room"]
 
@@ -46,19 +48,33 @@ class Pool:
     """A source that is held whole: its values, decoded once, and the lengths of its items."""
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
-        self.values = room(plan.values, dtype, plan, pad)
+        inserted = (plan.bos is not None) + (plan.eos is not None)
+        self.sizes: I64 = source.lengths(0, len(source)) + inserted
+        self.weights: Resampling | None = None
+        held = self.sizes
+        if plan.is_weighted:
+            weights = source.fixed_weights(0, len(source))
+            self.weights = Resampling.of(weights, self.sizes)
+            held = np.where(weights > 0, held, 0)
+        ends = np.cumsum(held)
+        self.begins: I64 = ends - held
+        self.held = int(ends[-1])
+        self.values = room(self.held, dtype, plan, pad)
+        kind = np.dtype(np.int32 if self.held < 1 << 31 else np.int64)
+        positions = np.flatnonzero(held)
+        self.samples = Samples(self.begins[positions].astype(kind), positions, held[positions].astype(kind))
+        self.stretches: list[Stretch] = []
         self.damage = Damage()
         places = plan.effective().tolist()
-        self.stretches = [
-            Stretch(cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1), places[span], places[span + 1] - places[span])
-            for span in range(plan.spans)
-        ]
-        self.sizes: I64 = source.lengths(0, len(source)) + (plan.bos is not None) + (plan.eos is not None)
-        begins = np.cumsum(self.sizes) - self.sizes
-        positions = np.flatnonzero(self.sizes)
-        self.samples = Samples(
-            begins[positions].astype(_places(plan)), positions, self.sizes[positions].astype(_places(plan))
-        )
+        for span in range(plan.spans):
+            start, stop = cut_at(plan.cuts, span), cut_at(plan.cuts, span + 1)
+            if self.weights is None:
+                self.stretches.append(Stretch(start, stop, places[span], places[span + 1] - places[span]))
+                continue
+            a, b = np.searchsorted(positions, (start.first, stop.first)).tolist()
+            if a < b:
+                at = int(self.samples.begins[a])
+                self.stretches.append(DrawnStretch(positions[a:b], self.samples.sizes[a:b], inserted, at))
 
 
 def room(values: int, dtype: np.dtype[Any], plan: Plan, pad: int) -> NDArray[Any]:

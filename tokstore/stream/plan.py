@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.errors import UnsupportedError
 from tokstore.order import (
+    MOST_JOINED,
     ORDER_VERSION,
     Cuts,
     cut_at,
@@ -33,6 +33,7 @@ from tokstore.order import (
 )
 from tokstore.order.spans import SPAN
 from tokstore.stream.source import Source
+from tokstore.stream.weighted import count_drawn_rows, expected_copies, weighted_spans
 from tokstore.stream.whole import count_rows
 
 __all__ = ["Plan", "make_plan"]
@@ -57,6 +58,7 @@ class Plan:
         span_rows: Rows of every plan span, or of the whole pool, where the line is counted in rows.
         overlong_samples: Samples longer than a row, where the line is counted in rows.
         source: Number of the source in a mixture.
+        span_values: With weights: values of every plan span, or of the whole pool, on the line.
     """
 
     packing: str
@@ -77,6 +79,12 @@ class Plan:
     bos: int | None
     eos: int | None
     source: int = 0
+    span_values: I64 | None = None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether copies are drawn by weights."""
+        return self.span_values is not None
 
     @property
     def spans(self) -> int:
@@ -102,6 +110,10 @@ class Plan:
     def effective(self) -> I64:
         """Return the values before every cut, with inserted ids."""
         return self.cuts.effective(self.bos is not None, self.eos is not None)
+
+    def line_values(self) -> I64:
+        """Return the values that every plan span has on the line."""
+        return np.diff(self.effective()) if self.span_values is None else self.span_values
 
 
 def make_plan(
@@ -129,14 +141,9 @@ def make_plan(
         held: Window, and whether the source is a pool, as a state tells them, instead of what `buffer` leads to.
 
     Raises:
-        ValueError: The source has no values, its table of spans contradicts itself, or a sample is longer than a row
-            and `overlong` is ``"error"``.
-        UnsupportedError: The source has weights.
+        ValueError: The source has no values, its table of spans contradicts itself, a sample is longer than a row and
+            `overlong` is ``"error"``, or weights leave nothing to draw.
     """
-    if getattr(source, "is_weighted", False):
-        raise UnsupportedError(
-            "this version does not stream by weights", hint="stream the view that weigh() was called on"
-        )
     table = source.spans()
     cuts = stored_cuts(table.samples, table.values, table.lead)
     total, samples = int(cuts.offset[-1]), int(cuts.first[-1])
@@ -147,26 +154,40 @@ def make_plan(
         )
     by_rows = packing in ("whole", "single")
     chosen = (lanes or lane_count(total)) if shuffle else 1
-    pooled = held[1] if held else shuffle and is_pool(total, samples, buffer)
+    inserted = (bos is not None) + (eos is not None)
+    weighted = source.is_weighted
+    whole = by_rows or weighted
+    draws = expected_copies(source) if weighted else 0
+    pooled = held[1] if held else shuffle and is_pool(total, max(samples, draws), buffer)
+    window = held[0] if held else window_values(buffer, chosen)
     if shuffle and not pooled:
-        cuts = _refined(source, cuts, span_target(total, chosen), inside=not by_rows)
+        cuts = _refined(source, cuts, span_target(total, chosen), inside=not whole)
     else:
-        cuts = cuts.take(cuts.rest == 0) if by_rows else cuts
+        cuts = cuts.take(cuts.rest == 0) if whole else cuts
         # A pool is decoded in long stretches, which threads do side by side without waiting for each other.
         cuts = thin_cuts(cuts, max(SPAN, min(total // 8, _POOL_STRETCH)) if pooled else SPAN)
-    values = int(cuts.effective(bos is not None, eos is not None)[-1])
+    span_values = None
+    if weighted:
+        cuts, span_values = weighted_spans(source, cuts, inserted, pooled, window if shuffle else MOST_JOINED)
+        values = int(span_values.sum())
+        if values == 0:
+            raise ValueError("the weights add up to less than one token: there is nothing to stream")
+    else:
+        values = int(cuts.effective(bos is not None, eos is not None)[-1])
     if values == 0:
         raise ValueError("the view has no tokens: there is nothing to stream")
-    window = held[0] if held else window_values(buffer, chosen)
     rows_of, values_of, span_rows, overlong_samples = 1, 1, None, 0
     if by_rows:
         edges = np.array([0, samples]) if pooled else cuts.first
-        span_rows, overlong_samples = count_rows(
-            source, edges, packing, overlong, seq_len, bos is not None, eos is not None
-        )
+        count = count_drawn_rows if weighted else count_rows
+        span_rows, overlong_samples = count(source, edges, packing, overlong, seq_len, inserted)
         rows = int(span_rows.sum())
         if rows == 0:
-            raise ValueError(f"every sample is longer than seq_len={seq_len} and dropped: there is nothing to stream")
+            raise ValueError(
+                "the weights add up to no row: there is nothing to stream"
+                if weighted
+                else f"every sample is longer than seq_len={seq_len} and dropped: there is nothing to stream"
+            )
     elif seq_len is None:
         raise ValueError(f"packing={packing!r} needs a seq_len")
     else:
@@ -176,7 +197,7 @@ def make_plan(
     return Plan(
         packing, overlong, cuts, chosen, window, seq_len, rows_of, values_of, values, rows, span_rows, overlong_samples,
         seed, shuffle,
-        pooled, bos, eos, number,
+        pooled, bos, eos, number, span_values,
     )  # fmt: skip
 
 

@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order import POOL, WINDOW, cut_at, derive_key, even_lane_starts, shuffled
-from tokstore.order.lanes import window_target
 from tokstore.ragged import ragged_index
-from tokstore.stream.lines import Key, OneWindow, Pool, dealt_spans, room
+from tokstore.stream.lines import Key, OneWindow, Pool, room
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
+from tokstore.stream.span_windows import SpanWindows, before
+from tokstore.stream.stretches import Stretch
 from tokstore.stream.whole import RowParts, rows_of_samples
-from tokstore.stream.windows import Pieces, RowWindow, Samples, Stretch
+from tokstore.stream.windows import Pieces, RowWindow, Samples, counting
 
-__all__ = ["RowPoolLine", "RowSpanLine"]
+__all__ = ["RowPoolLine", "RowSpanLine", "row_window"]
 
 I64 = NDArray[np.int64]
 
 
-def _row_window(
+def row_window(
     place: int,
     parts: RowParts,
     order: I64 | None,
@@ -31,6 +32,7 @@ def _row_window(
     samples: Samples,
     begins: I64,
     positions: I64,
+    budget: int | None = None,
 ) -> RowWindow:
     """Make a window of rows in an order.
 
@@ -38,6 +40,7 @@ def _row_window(
         parts: Rows of its samples, in the order in which the samples stand in `values`.
         order: Which row comes where; None as they are.
         begins, positions: Of all samples, also of empty ones: where each begins in `values`, and which it is.
+        budget: How many rows the window has; what is left over in the order stays out, and what it lacks has no values.
     """
     rows = int(parts.row[-1]) + 1 if len(parts.row) else 0
     bounds = np.searchsorted(parts.row, np.arange(rows + 1))
@@ -47,12 +50,15 @@ def _row_window(
     source = begins[sample] + offset
     fields = [row_of, source, length, positions[sample], np.ones(len(length), bool), left, offset]
     counts = np.diff(bounds)
+    if budget is not None:
+        order = (counting(rows) if order is None else order)[:budget]
     if order is not None:
         index = ragged_index(bounds[:-1][order], counts[order])
         fields = [one[index] for one in fields]
         counts = counts[order]
-    starts = np.zeros(rows + 1, np.int64)
-    np.cumsum(counts, out=starts[1:])
+    if budget is not None:
+        counts = np.append(counts, np.zeros(budget - len(counts), np.int64))
+    starts, rows = before(counts), len(counts)
     return RowWindow(place, place + rows, stretches, values, padding, samples, starts, Pieces(*fields))
 
 
@@ -65,9 +71,9 @@ class RowPoolLine(OneWindow[RowWindow]):
             pool.sizes, plan.packing, plan.overlong, plan.seq_len, (plan.seed, epoch, 0, plan.source)
         )
         order = shuffled(plan.rows, derive_key(plan.seed, POOL, epoch, source=plan.source))
-        self._window = _row_window(
-            0, parts, order, pool.stretches, pool.values, plan.values, pool.samples,
-            np.cumsum(pool.sizes) - pool.sizes,
+        self._window = row_window(
+            0, parts, order, pool.stretches, pool.values, pool.held, pool.samples,
+            pool.begins,
             np.arange(len(pool.sizes)),
         )  # fmt: skip
         self._window.damage = pool.damage
@@ -78,49 +84,25 @@ class RowSpanLine:
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int, epoch: int) -> None:
         self._source, self._plan, self._dtype, self._pad, self._epoch = source, plan, dtype, pad, epoch
-        self._spans, self._hands = dealt_spans(plan, epoch)
+        self._hands = SpanWindows(plan, epoch)
         counts = np.zeros(0, np.int64) if plan.span_rows is None else plan.span_rows
-        self._rows = _before(counts[self._spans])
-        self.lane_starts: I64 = self._rows[self._hands]
-        # The first hand of every window, lane by lane, and which windows they are.
-        values = _before(np.diff(plan.effective())[self._spans])
-        firsts, keys = [], []
-        for lane in range(plan.lanes):
-            a, b = int(self._hands[lane]), int(self._hands[lane + 1])
-            within = values[a:b] - values[a]
-            number = 0
-            while a < b:
-                target = window_target(number, lane, plan.lanes, plan.window)
-                first = a + int(np.searchsorted(within, target))
-                if first >= b:
-                    break
-                firsts.append(first)
-                keys.append((lane, number))
-                number += 1
-        self._firsts = np.array([*firsts, plan.spans], np.int64)
-        self._keys = keys
-        self._numbers = {key: index for index, key in enumerate(keys)}
+        self._rows = before(counts[self._hands.spans])
+        self.lane_starts: I64 = self._rows[self._hands.hands]
 
     def key(self, place: int) -> Key:
         """Return the window that holds a row of the line."""
-        hand = int(np.searchsorted(self._rows, place, side="right")) - 1
-        return self._keys[int(np.searchsorted(self._firsts, hand, side="right")) - 1]
-
-    def _bounds(self, key: Key) -> tuple[int, int]:
-        """Return the hands of a window."""
-        index = self._numbers[key]
-        return int(self._firsts[index]), int(self._firsts[index + 1])
+        return self._hands.key(int(np.searchsorted(self._rows, place, side="right")) - 1)
 
     def end(self, key: Key) -> int:
         """Return where a window ends on the line."""
-        return int(self._rows[self._bounds(key)[1]])
+        return int(self._rows[self._hands.bounds(key)[1]])
 
     def make(self, key: Key) -> RowWindow:
         """Make a window, not decoded yet: its rows in their order."""
         plan = self._plan
-        first, stop = self._bounds(key)
+        first, stop = self._hands.bounds(key)
         inserted = (plan.bos is not None) + (plan.eos is not None)
-        spans = self._spans[first:stop]
+        spans = self._hands.spans[first:stop]
         stretches, sizes, positions = [], [], []
         parts: list[RowParts] = []
         rows = samples = 0
@@ -149,14 +131,7 @@ class RowSpanLine:
         if plan.shuffle:
             order = shuffled(rows, derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
         joined = RowParts(*(np.concatenate(field) for field in zip(*parts, strict=True)))
-        return _row_window(
+        return row_window(
             int(self._rows[first]), joined, order, stretches, room(at, self._dtype, plan, self._pad), at,
             Samples(begins[full], names[full], lengths[full]), begins, names,
         )  # fmt: skip
-
-
-def _before(counts: I64) -> I64:
-    """Return the sums before every item and, at the end, of all."""
-    sums = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=sums[1:])
-    return sums

@@ -20,13 +20,14 @@ from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.damage import Report
-from tokstore.stream.layout import Layout, Placed, RowLayout, ValueLayout
-from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
+from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
+from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
-from tokstore.stream.row_lines import RowPoolLine, RowSpanLine
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab, join_segments
 from tokstore.stream.source import Source
-from tokstore.stream.windows import Stretch, Window, decode_together, gather
+from tokstore.stream.stretches import Stretch
+from tokstore.stream.tally import Tally
+from tokstore.stream.windows import Window, decode_together, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 
@@ -55,6 +56,7 @@ class RowReader:
         pad: Padding id.
         documents: Documents are told apart.
         following: Ids after the end of a row, or of a piece that is cut, are wanted.
+        tally: Counts what is padded and cut by weights.
         report: Is told blocks that cannot be read, whose ids are lost then; without it they are an error.
     """
 
@@ -70,10 +72,11 @@ class RowReader:
         documents: bool,
         following: bool,
         report: Report | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._source, self._plan, self._pool, self._threads = source, plan, pool, threads
         self._dtype, self._pad, self._documents, self._following = dtype, pad, documents, following
-        self._report = report
+        self._report, self._tally = report, tally
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
@@ -148,21 +151,10 @@ class RowReader:
         if found is None:
             for old in [number for number in self._epochs if number < epoch - 1]:
                 del self._epochs[old]
-            found = self._epochs[epoch] = self._make_layout(epoch)
+            found = self._epochs[epoch] = make_layout(
+                self._source, self._plan, self._pool, self._dtype, self._pad, epoch, self._following, self._tally
+            )
         return found
-
-    def _make_layout(self, epoch: int) -> Layout:
-        plan, pool = self._plan, self._pool
-        if plan.span_rows is not None:
-            if pool is not None:
-                return RowLayout(RowPoolLine(plan, pool, epoch))
-            return RowLayout(RowSpanLine(self._source, plan, self._dtype, self._pad, epoch))
-        line: PoolLine | SpanLine
-        if pool is not None:
-            line = PoolLine(plan, pool, epoch)
-        else:
-            line = SpanLine(self._source, plan, self._dtype, self._pad, epoch)
-        return ValueLayout(plan, line, epoch, self._following)
 
     def _hold(self, epoch: int, key: Key) -> Window:
         """Return a window, not necessarily decoded."""
@@ -377,7 +369,7 @@ def _segments(at: I64, placed: Placed) -> Segments:
 def _padded(placed: Placed, gaps: I64) -> Placed:
     """Return pieces with one of padding at the end of every row that has a gap."""
     short = np.flatnonzero(gaps)
-    if not len(short) or not placed.windows:
+    if not len(short) or not len(placed.window):
         return placed
     pieces, window = placed.pieces, placed.window
     ends = np.searchsorted(pieces.row, short, side="right")

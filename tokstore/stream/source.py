@@ -59,6 +59,13 @@ class Source(Protocol):
     def fingerprint(self) -> str:
         """Store, version and view in a few characters."""
 
+    @property
+    def is_weighted(self) -> bool:
+        """Whether samples have weights."""
+
+    def fixed_weights(self, first: int, stop: int) -> NDArray[np.uint32]:
+        """Return the weights of the samples from `first` to `stop`, uint32, in steps of 2**-16."""
+
     def spans(self) -> SpanTable:
         """Return the counts of all stored spans."""
 

@@ -11,7 +11,7 @@ from tokstore.order import PACKING, derive_key, shuffled, whole_rows
 from tokstore.order.packing import split_long
 from tokstore.stream.source import Source
 
-__all__ = ["RowParts", "count_rows", "rows_of_samples"]
+__all__ = ["RowParts", "count_rows", "rows_of_samples", "too_long"]
 
 I64 = NDArray[np.int64]
 _SAMPLES_AT_ONCE = 1 << 20
@@ -40,10 +40,7 @@ def _items(lengths: I64, packing: str, overlong: str, seq_len: int | None) -> tu
     if seq_len is None or not len(lengths) or int(lengths.max()) <= seq_len:
         return sample, np.zeros(len(sample), np.int64), lengths
     if overlong == "error":
-        raise ValueError(
-            f"a sample has {int(lengths.max())} values, inserted ids counted, and a row {seq_len}; overlong= says what "
-            "to do with such samples"
-        )
+        raise too_long(int(lengths.max()), seq_len)
     if overlong == "drop":
         stays = lengths <= seq_len
         return sample[stays], np.zeros(int(stays.sum()), np.int64), lengths[stays]
@@ -54,8 +51,16 @@ def _items(lengths: I64, packing: str, overlong: str, seq_len: int | None) -> tu
     return sample[which], starts - before[which], parts
 
 
+def too_long(values: int, seq_len: int) -> ValueError:
+    """Return the error for a sample that is longer than a row."""
+    return ValueError(
+        f"a sample has {values} values, inserted ids counted, and a row {seq_len}; overlong= says what to do with such "
+        "samples"
+    )
+
+
 def count_rows(
-    source: Source, edges: I64, packing: str, overlong: str, seq_len: int | None, bos: bool, eos: bool
+    source: Source, edges: I64, packing: str, overlong: str, seq_len: int | None, inserted: int
 ) -> tuple[I64, int]:
     """Return the rows of every span, the same in all epochs, and how many samples are longer than a row.
 
@@ -65,13 +70,13 @@ def count_rows(
         packing: ``"whole"`` or ``"single"``.
         overlong: What becomes of samples longer than a row.
         seq_len: Values of a row.
-        bos, eos: Ids are inserted.
+        inserted: Ids that are inserted into every sample.
     """
     found = np.zeros(len(edges) - 1, np.int64)
     at = overlong_samples = 0
     while at < len(found):
         stop = max(at + 1, int(np.searchsorted(edges, edges[at] + _SAMPLES_AT_ONCE, side="right")) - 1)
-        lengths = source.lengths(int(edges[at]), int(edges[stop])) + bos + eos
+        lengths = source.lengths(int(edges[at]), int(edges[stop])) + inserted
         if seq_len is not None:
             overlong_samples += int(np.count_nonzero(lengths > seq_len))
         for span in range(at, stop):

@@ -17,25 +17,24 @@ from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
 from tokstore.losses import TokensLost
-from tokstore.order import Cut, Units, cut_at, inner_cuts, units_between
+from tokstore.order import Cut, cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
 from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
+from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
 
 __all__ = [
     "LineWindow",
     "Pieces",
     "RowWindow",
     "Samples",
-    "Stretch",
     "Window",
     "compact_dtype",
     "counting",
     "decode",
     "decode_together",
     "gather",
-    "stretch_between",
 ]
 
 I64 = NDArray[np.int64]
@@ -43,25 +42,8 @@ _LONG_ITEMS = 128
 """Mean item length from which slices beat one gather by index (at 2,048: 4,000 M against 600 M values/s)."""
 
 
-class Stretch:
-    """A run of values between two cuts and its place in a window; the unit of decoding."""
-
-    __slots__ = ("at", "done", "size", "start", "stop")
-
-    def __init__(self, start: Cut, stop: Cut, at: int, size: int) -> None:
-        self.start, self.stop, self.at, self.size = start, stop, at, size
-        self.done = False
-
-
 Place = tuple[Stretch, "Window"]
 """A stretch, and the window that it is decoded into."""
-
-
-def stretch_between(source: Source, plan: Plan, start: Cut, stop: Cut, at: int) -> tuple[Stretch, Units]:
-    """Make the stretch between two cuts, with its units."""
-    units = units_between(start, stop, source.lengths(start.first, stop.first))
-    size = int(units.effective(plan.bos is not None, plan.eos is not None).sum())
-    return Stretch(start, stop, at, size), units
 
 
 class Pieces(NamedTuple):
@@ -246,7 +228,9 @@ def decode(source: Source, plan: Plan, stretch: Stretch, window: Window, report:
     out = values[stretch.at : stretch.at + stretch.size]
     room = out if stretch.size == stored else None
     ids = np.zeros(0, values.dtype)
-    if stored:
+    if stored and isinstance(stretch, DrawnStretch):
+        ids = source.read_samples(stretch.positions(), lost=lost)
+    elif stored:
         ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room, lost=lost)
     if len(ids) != stored:
         raise TokstoreError(
@@ -288,7 +272,7 @@ def decode_together(
     if not whole:
         return
     stored = [one.stop.offset - one.start.offset for one, _ in whole]
-    positions = np.concatenate([np.arange(one.start.first, one.stop.first) for one, _ in whole])
+    positions = np.concatenate([one.positions() for one, _ in whole])
     total = sum(stored)
     room = _one_place(whole, stored)
     ids = source.read_samples(positions, out=room, pool=pool, lost=lost)
@@ -338,7 +322,7 @@ def _inserted(
     """Return which values of a stretch are stored, where bos and eos stand, and which eos follow a stored value."""
     start, stop = stretch.start, stretch.stop
     single = stop.first - start.first == 1 and not start.rest and not stop.rest
-    lengths = np.array([stored]) if single else source.lengths(start.first, stop.first)
+    lengths = np.array([stored]) if single else stretch.lengths(source)
     units = units_between(start, stop, lengths)
     ends = np.cumsum(units.effective(plan.bos is not None, plan.eos is not None))
     kept = np.ones(stretch.size, bool)

@@ -353,6 +353,15 @@ def _places() -> Iterator[Vector]:
         "two blocks in one place",
         changed("offset:0", instead(packed([64, 64])), twins),
     )
+    first, second = [block.stored for block in two_blocks().blocks]
+    turned = {"block+:0:0": instead(second), "block+:0:1": instead(first), "offset:0": instead(packed([128, 64]))}
+    yield bad(
+        "blocks_descend",
+        "corrupt",
+        "4.3",
+        "the blocks of a column in another order than their values",
+        write_file([two_blocks()], edits=turned),
+    )
     yield bad(
         "block_outside",
         "corrupt",

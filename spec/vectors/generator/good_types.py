@@ -23,7 +23,7 @@ from .arrays import (
 from .columns import ZSTD, Block, Column, float_bits, tokens
 from .datafile_writer import Stored
 from .good_columns import one
-from .primitives import packed
+from .primitives import digest, packed
 from .vector import Vector
 
 EXAMPLE_MODEL = bytes.fromhex(
@@ -171,6 +171,12 @@ def _vectors() -> Iterator[Vector]:
     missing = turned_vectors(0, "vector", [[0, 0, 0], *rows[:2]], [3], PCA, width=2, optional=True)
     missing.samples[0] = None
     yield one("vector_missing", "4.4", "a missing vector", missing, objects=[axes])
+    given = [[5, -7, 2], *rows[:2]]
+    kept = turned_vectors(0, "vector", given, [3], PCA, width=2, optional=True)
+    kept.samples[0] = None
+    told = digest(b"".join(q.to_bytes(4, "little", signed=True) for row in given for q in row) + b"\x06")
+    yield one("vector_missing_any", "4.4", "a missing vector with integers other than zero", kept, objects=[axes],
+              edits={"entry:0": lambda entry: entry[:120] + told + entry[152:]})  # fmt: skip
     example = Stored(4, EXAMPLE_MODEL)
     planes = turned_vectors(0, "vector", EXAMPLE_ROWS, [2], PCA)
     yield one("vector_tables", "codecs.md 6.4", "the example: planes, with tables that are not needed", planes,

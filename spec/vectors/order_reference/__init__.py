@@ -1,7 +1,7 @@
 """The order of order.md, worked out slowly in plain integers, for others to compare themselves with.
 
 The functions follow the sections of the page and share no code with any loader. `line` has sections 2 to 5, `packing`
-what 6.4 and 6.5 do with lengths, `rows` the rest of sections 6 and 7, and `mixture` section 10.
+what 6.4 and 6.5 do with lengths, `rows` the rest of sections 6 and 7, `mixture` section 10 and `weights` section 11.
 """
 
 from spec.vectors.order_reference.line import (
@@ -52,6 +52,7 @@ from spec.vectors.order_reference.rows import (
     turns,
     worker_batches,
 )
+from spec.vectors.order_reference.weights import copies, offset_of, weighted_line, weighted_rows, weighted_spans
 
 __all__ = [
     "GOLDEN",
@@ -63,6 +64,7 @@ __all__ = [
     "Stage",
     "Unit",
     "View",
+    "copies",
     "cut_line",
     "deviation",
     "ending_rows",
@@ -81,6 +83,7 @@ __all__ = [
     "mix",
     "mixture_rows",
     "near",
+    "offset_of",
     "packed",
     "permute",
     "pieces",
@@ -98,6 +101,9 @@ __all__ = [
     "stored_places",
     "target",
     "turns",
+    "weighted_line",
+    "weighted_rows",
+    "weighted_spans",
     "whole_rows",
     "window_values",
     "worker_batches",

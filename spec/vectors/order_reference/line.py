@@ -68,12 +68,13 @@ def shuffled(n: int, k: int) -> list[int]:
 
 
 class View(NamedTuple):
-    """Lengths of all samples; stored spans as (samples, values, lead); whether ids are inserted."""
+    """Lengths of all samples; stored spans as (samples, values, lead); whether ids are inserted; weights, if it has."""
 
     lengths: list[int]
     spans: list[tuple[int, int, int]]
     bos: bool = False
     eos: bool = False
+    weights: list[int] | None = None
 
     def effective(self, sample: int) -> int:
         """Values of a sample with inserted ids (4.5)."""

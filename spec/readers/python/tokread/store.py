@@ -91,7 +91,10 @@ class Folder:
         number = self._newest() if version is None else version
         name = f"manifests/{number:020d}.tsm"
         with Within(name):
-            root = parse_root(self.load(name, "format.md 8.1"))
+            data = self.load(name, "format.md 8.1")
+            if not data and version is not None and version < self._newest():
+                raise ReadError("missing", f"version {version} was removed", "format.md 9.2")
+            root = parse_root(data)
             body = root.body
             require(body[2] == number, f"the root says that it is version {body[2]}", "format.md 8.1")
             require(body[1].hex() == head["store"], "the root belongs to another store", "format.md 8.1")

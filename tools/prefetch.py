@@ -1,0 +1,57 @@
+"""Read ahead on a thread, so that parsing goes on while what was parsed is compressed."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+__all__ = ["read_ahead"]
+
+T = TypeVar("T")
+
+
+def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """Yield items that a thread draws, at most `depth` of them ahead.
+
+    An error of the source comes out where the item would have; leaving early ends the thread.
+
+    Example:
+        >>> list(read_ahead(range(4)))
+        [0, 1, 2, 3]
+    """
+    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+    left = threading.Event()
+
+    def put(kind: str, item: Any) -> None:
+        while not left.is_set():
+            try:
+                waiting.put((kind, item), timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def draw() -> None:
+        try:
+            for item in items:
+                put("item", item)
+                if left.is_set():
+                    return
+            put("end", None)
+        except BaseException as error:  # noqa: BLE001 - it is raised again by the one who waits
+            put("error", error)
+
+    thread = threading.Thread(target=draw, name="tokstore-read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, item = waiting.get()
+            if kind == "error":
+                raise item
+            if kind == "end":
+                return
+            yield item
+    finally:
+        left.set()
+        thread.join()
