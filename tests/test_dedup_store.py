@@ -365,6 +365,7 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
         mark(other, "exact")
     assert ts.verify(tmp_path / "t").ok
     assert list((tmp_path / "t").glob("columns/*")) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "t"]
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
 from tokstore.dedup.workspace import workspace
-from tokstore.duplicates import METHODS, named_columns
+from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.schema import Column
@@ -135,6 +135,7 @@ def mark(
     store._check_writable()
     chosen = name or method
     names = named_columns(chosen)
+    noted(store.metadata, chosen, {})  # a key that is taken is told before anything is read
     compared = _column(store, method, column)
     view: View = store if where is None else store.where(where)
     rows = SampleRows(view, compared)
