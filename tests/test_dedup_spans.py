@@ -166,3 +166,4 @@ def test_what_is_refused(tmp_path: Path) -> None:
     done = run("dedup", "s", "--method", "spans", "--ngram", N, cwd=tmp_path)
     assert b"samples have spans of 4 tokens that came before" in done.stdout
     assert run("dedup", "s", "--method", "spans", "--against", "t", cwd=tmp_path).returncode == 2
+    assert run("dedup", "s", "--method", "spans", "--confirm", cwd=tmp_path).returncode == 2

@@ -354,6 +354,14 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=says):
             mark(store, "near", **options)  # type: ignore[arg-type]
+    for method, wrong, says in (
+        ("exact", {"threshold": 0.9}, "threshold is for near and semantic duplicates, not for exact ones"),
+        ("exact", {"confirm": True}, "confirm is for near duplicates"),
+        ("near", {"groups": 3}, "groups is for semantic duplicates"),
+        ("semantic", {"keep_signatures": True}, "keep_signatures is for exact and near duplicates"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            mark(store, method, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ts.ColumnError, match="no column 'tokenz'"):
         mark(store, "exact", column="tokenz")
     with pytest.raises(ts.UnsupportedError, match="read-only"):

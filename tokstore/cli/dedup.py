@@ -97,6 +97,10 @@ def dedup(
         raise click.UsageError("Give one of --method and --against.")
     if report is not None and method not in ("exact", "near", "semantic"):
         raise click.UsageError("--report is for exact, near and semantic duplicates.")
+    if method in (None, "spans") and (
+        column or within or threshold is not None or confirm or groups or keep_signatures
+    ):
+        raise click.UsageError("Of these options, spans have --ngram, --name, --where, --memory, --temp and --json.")
     opened = open_store(store)
     if method is None or method == "spans":
         from tokstore.dedup import mark_spans

@@ -121,6 +121,14 @@ def mark(
     """
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}, not {method!r}")
+    for option, given, of in (
+        ("threshold", threshold is not None, ("near", "semantic")),
+        ("confirm", confirm, ("near",)),
+        ("groups", groups is not None, ("semantic",)),
+        ("keep_signatures", keep_signatures, ("exact", "near")),
+    ):
+        if given and method not in of:
+            raise ValueError(f"{option} is for {' and '.join(of)} duplicates, not for {method} ones")
     least = threshold if threshold is not None else 0.9 if method == "semantic" else 0.8
     if memory < 1 << 24:
         raise ValueError(f"memory is at least 16 MB, not {memory} bytes")
