@@ -99,7 +99,7 @@ $(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
 	@touch $@
 
 peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
-	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_trainers.py tests/test_examples.py
+	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_*.py tests/test_examples.py
 	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
 	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
 
@@ -110,8 +110,9 @@ readers-packages:
 	@node --version >/dev/null && npm --version >/dev/null
 
 # Of a C compiler, libzstd and their Debian packages it says what is missing.
-readers-c:
-	$(MAKE) -C spec/readers/c check PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
+readers-c: $(VENV)/.wheel
+	$(MAKE) -C spec/readers/c check PYTHON=$(abspath $(BIN)/python) BUILD=$(CURDIR)/build/readers/c
+	$(BIN)/python spec/readers/c/compare.py build/readers/c/tokread-sanitized plain default
 
 verify: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_order.py --verify
@@ -127,7 +128,10 @@ bench: $(VENV)/.wheel
 	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.loader $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.shuffling $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.dedup $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.formats $(if $(DATA),--data $(DATA))
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile

@@ -20,7 +20,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-__all__ = ["Corpus", "load_corpora"]
+__all__ = ["Corpus", "load_corpora", "read_texts"]
 
 _VOCAB = 16_384
 _MOST_TEXT = 24_000_000
@@ -64,6 +64,14 @@ def load_corpora(folder: str | None) -> list[Corpus]:
             _tokenize(source.name.split(".")[0], texts, Tokenizer.from_str(_read(t).decode())) for t in tokenizers
         ]
     return found
+
+
+def read_texts(folder: str | None) -> list[str]:
+    """Return the texts of all corpora of a folder, or of the standard library, in the order of `load_corpora`."""
+    if folder is None:
+        return list(_standard_library())
+    sources = sorted(path for path in Path(folder).iterdir() if re.fullmatch(r"[\w-]+\.jsonl(\.gz|\.zst)?", path.name))
+    return [json.loads(line)["text"] for source in sources for line in _read(source).splitlines()]
 
 
 def _read(path: Path) -> bytes:

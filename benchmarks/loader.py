@@ -14,6 +14,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,11 @@ def values_of(batch: Any) -> int:
     return int((batch if torch.is_tensor(batch) else batch["input_ids"]).numel())
 
 
-def consume(batches: Iterable[Any], most: int | None = None) -> float:
-    """Return the rate of all batches but the first, in M tokens/s."""
+def consume(batches: Iterable[Any], most: int | None = None, first: int = 1) -> float:
+    """Return the rate of all batches but the first ones, in M tokens/s."""
     iterator = iter(batches)
-    next(iterator)
+    for _ in range(first):
+        next(iterator)
     start, count = time.perf_counter(), 0
     for batch in iterator:
         count += values_of(batch)
@@ -134,8 +136,12 @@ def measure_rates(name: str, make: Callable[..., ts.StreamingDataset], peer: Cal
         "later epochs, iterated directly": median(lambda: consume(data)),
         "first epoch": first,
     }
-    with_worker = make(epochs=4)
-    cases["loader(num_workers=1)"] = median(lambda: consume(with_worker.loader(num_workers=1)), 3)
+    # A new worker decodes in its first epoch, as the process itself did.
+    first_batches = len(data)
+    with_worker = make(epochs=5)
+    cases["later epochs, loader(num_workers=1)"] = median(
+        lambda: consume(with_worker.loader(num_workers=1), first=first_batches), 3
+    )
     rows = [[name, "np.memmap + DataLoader", f"{mapped:.0f}", "1.00"]]
     rows += [[name, f"tokstore, {case}", f"{rate:.0f}", f"{rate / mapped:.2f}"] for case, rate in cases.items()]
     slow = median(lambda: consume(peer(2), 4_000_000), 1)
@@ -169,9 +175,10 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
     """Return how long first batches take, and resuming at random positions."""
     say("first batches and resumes")
     rows = []
-    path = os.path.join(folder, "ragged")
     generator = np.random.default_rng(1)
-    for packing in ("concat", "fit", "whole"):
+    packings: tuple[Any, ...] = ("concat", "fit", "whole")
+    for name, packing in product(("ragged", "large"), packings):
+        path = os.path.join(folder, name)
         firsts = []
         for _ in range(9):
             store = ts.open(path)
@@ -193,6 +200,7 @@ def measure_starts(folder: str, say: Callable[[str], None]) -> list[list[str]]:
             stream.close()  # type: ignore[attr-defined]
         rows.append(
             [
+                f"{name}, {len(ts.open(path)):,} samples",
                 packing,
                 f"{1e3 * statistics.median(firsts):.1f} ms",
                 f"{1e3 * statistics.median(times):.1f} ms",
@@ -289,8 +297,8 @@ def main(arguments: list[str] | None = None) -> None:
         print(table("Shuffled batches of 8, M tokens/s", ["workload", "loader", "M tokens/s", "of np.memmap"], rows))
         rows = measure_large(folder, values, vocab, say)
         print(table("Sources larger than the buffer", ["source", "M tokens/s", "of np.memmap"], rows))
-        head = ["packing", "first batch after open", "resumed batch", "of a first batch", "resumes"]
-        print(table(f"Starts, {len(lengths):,} samples", head, measure_starts(folder, say)))
+        head = ["source", "packing", "first batch after open", "resumed batch", "of a first batch", "resumes"]
+        print(table("Starts", head, measure_starts(folder, say)))
         head = ["corpus", "packing", "filled", "short samples cut", "M tokens/s", "planning, of the time"]
         print(table("Packing into rows of 2,048", head, measure_packing(folder, say)))
         rows = measure_stream(os.path.join(folder, "ragged"), say)

@@ -136,8 +136,8 @@ def test_sections_in_the_text_exist() -> None:
 
 
 def test_rules_that_are_cited_exist() -> None:
-    """Every rule that the readable reader, the package or a vector cites is a section of its page."""
-    sources = [*(SPEC / "readers").rglob("*.py"), *(ROOT / "tokstore").rglob("*.py")]
+    """Every rule that a reader, the package or a vector cites is a section of its page."""
+    sources = [*(SPEC / "readers").rglob("*.py"), *(SPEC / "readers").rglob("*.c"), *(ROOT / "tokstore").rglob("*.py")]
     cited = {
         (name, number, source.name)
         for source in sources

@@ -27,10 +27,12 @@ __all__ = [
     "first_places",
     "named_columns",
     "note_of",
+    "noted",
 ]
 
 METHODS = ("exact", "near", "semantic")
 Bools = NDArray[np.bool_]
+_PARTS = ("of", "size", "similarity", "link", "signature", "share", "mask")
 _NAME = re.compile(r"[A-Za-z0-9_]{1,64}\Z")
 
 
@@ -44,6 +46,8 @@ class DuplicateColumns:
         similarity: Similarity to the sample in `link`.
         link: Sample id of the earlier sample that this one was joined to.
         signature: What later runs take instead of reading the sample again.
+        share: Share of the tokens of a sample that lie in spans which came before.
+        mask: Which tokens do not.
     """
 
     of: str
@@ -51,6 +55,8 @@ class DuplicateColumns:
     similarity: str
     link: str
     signature: str
+    share: str
+    mask: str
 
 
 def named_columns(name: str) -> DuplicateColumns:
@@ -61,7 +67,7 @@ def named_columns(name: str) -> DuplicateColumns:
     """
     if not isinstance(name, str) or not _NAME.match(name):
         raise ValueError(f"a name of duplicates is 1 to 64 letters, digits and '_', not {name!r}")
-    return DuplicateColumns(*(f"dup_{name}_{part}" for part in ("of", "size", "similarity", "link", "signature")))
+    return DuplicateColumns(*(f"dup_{name}_{part}" for part in _PARTS))
 
 
 def command(name: str) -> str:
@@ -79,6 +85,18 @@ def note_of(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def noted(metadata: Mapping[str, Any], name: str, note: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a store with what is to be said of a search.
+
+    Raises:
+        ValueError: They use the key for something else.
+    """
+    others = metadata.get("dedup", {})
+    if not isinstance(others, dict):
+        raise ValueError('the metadata of the store have the key "dedup", where searches for duplicates keep facts')
+    return {**metadata, "dedup": others | {name: dict(note)}}
+
+
 def check_columns(
     schema: Schema, name: str, metadata: Mapping[str, Any], store_id: str, threshold: float | None
 ) -> None:
@@ -92,6 +110,11 @@ def check_columns(
         threshold: The least similarity of duplicates; ``None`` for that of the search.
     """
     names, note = named_columns(name), note_of(metadata, name)
+    if names.of not in schema and names.share in schema:
+        raise ColumnError(
+            f"no column {names.of!r}: the search was for spans",
+            hint=f"where('{names.share} == 0') has the samples without any",
+        )
     if names.of not in schema:
         known = [one[4:-3] for one in schema.names if one.startswith("dup_") and one.endswith("_of")]
         hint = f"`{command(name)}` makes it" + (f"; {suggest(name, known)}" if known else "")

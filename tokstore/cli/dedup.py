@@ -26,39 +26,45 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @click.argument("store", type=STORE)
 @click.option(
     "--method",
-    type=click.Choice(("exact", "near")),
-    required=True,
-    help="exact: equal in every token. near: similar sets of n-grams, by MinHash.",
+    type=click.Choice(("exact", "near", "semantic", "spans")),
+    help="exact: equal in every token. near: similar sets of n-grams, by MinHash. semantic: close vectors. "
+    "spans: runs of tokens that came before.",
+)
+@click.option(
+    "--against", metavar="OTHER", type=STORE, help="Look for spans that another store has, such as a test set."
 )
 @click.option("--name", help="Name of the columns, dup_NAME_of and so on; the method by default.")
-@click.option("--column", help="What is compared; the token column by default.")
+@click.option("--column", help="What is compared; the token column by default, or that of vectors.")
 @click.option("--where", metavar="CONDITION", help="Look at the samples for which it is true, and at no others.")
 @click.option(
     "--within", metavar="COLUMN", multiple=True, help="Duplicates are equal in this column too; may be repeated."
 )
-@click.option("--threshold", type=float, default=0.8, show_default=True, help="near: least Jaccard similarity.")
-@click.option("--ngram", type=int, default=5, show_default=True, help="near: tokens of an n-gram.")
+@click.option("--threshold", type=float, help="Least similarity: Jaccard, 0.8 by default, or cosine, 0.9 by default.")
+@click.option("--ngram", type=int, help="Tokens of an n-gram: 5 by default, spans: 50, with --against 13.")
 @click.option("--bands", type=int, default=14, show_default=True, help="near: bands of a signature.")
 @click.option("--width", type=int, default=8, show_default=True, help="near: values of a band.")
-@click.option("--seed", type=int, default=0, show_default=True, help="near: what the signatures follow from.")
+@click.option("--seed", type=int, default=0, show_default=True, help="near, semantic: what is random follows from it.")
 @click.option("--confirm", is_flag=True, help="near: compare the n-grams themselves; else similarity is estimated.")
+@click.option("--groups", type=int, help="semantic: groups of vectors; by default the root of their number.")
 @click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs read new samples alone.")
 @click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
-@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; beside the store by default.")
+@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; by default beside the store.")
 @json_option
 def dedup(
     store: str,
-    method: str,
+    method: str | None,
+    against: str | None,
     name: str | None,
     column: str | None,
     where: str | None,
     within: tuple[str, ...],
-    threshold: float,
-    ngram: int,
+    threshold: float | None,
+    ngram: int | None,
     bands: int,
     width: int,
     seed: int,
     confirm: bool,
+    groups: int | None,
     keep_signatures: bool,
     memory: int,
     temp: str | None,
@@ -67,7 +73,7 @@ def dedup(
     """Find duplicates among the samples of STORE, and keep them as columns; no sample goes.
 
     dup_NAME_of has the sample id of the first sample of a cluster for all its other samples, and is missing for those
-    that stay; dup_NAME_size has the samples of the cluster. Near duplicates also have dup_NAME_similarity and
+    that stay; dup_NAME_size has the samples of the cluster. All but exact duplicates have dup_NAME_similarity and
     dup_NAME_link, the earlier sample that they were joined to. view.dedup(NAME) leaves them out. A run that was stopped
     goes on where it was; columns that are there are replaced.
 
@@ -76,6 +82,8 @@ def dedup(
       tokstore dedup corpus --method exact
       tokstore dedup corpus --method near --confirm --keep-signatures
       tokstore dedup corpus --method near --name by_source --within source
+      tokstore dedup corpus --against test --ngram 13
+      tokstore dedup corpus --method semantic --column embedding --threshold 0.92
     """
     from pathlib import Path
 
@@ -83,7 +91,34 @@ def dedup(
     from tokstore.describe_text import count_text
     from tokstore.opening import open_store
 
+    if (method is None) == (against is None):
+        raise click.UsageError("Give one of --method and --against.")
     opened = open_store(store)
+    if method is None or method == "spans":
+        from tokstore.dedup import mark_spans
+
+        other = None if against is None else open_store(against)
+        work = None if temp is None else Path(temp)
+        with progress_bars() as progress:
+            note = mark_spans(
+                opened,
+                against=other,
+                ngram=ngram,
+                name=name,
+                where=where,
+                memory=memory,
+                folder=work,
+                progress=progress,
+            )
+        if as_json:
+            print_json({"path": store, "version": opened.version} | note)
+            return
+        samples, tokens = count_text(note["samples"]), count_text(note["tokens_in_spans"])
+        click.echo(
+            f"{store}: version {opened.version}: {count_text(note['touched'])} of {samples} samples have spans of "
+            f"{note['ngram']} tokens that came before, {tokens} tokens in all"
+        )
+        return
     with progress_bars() as progress:
         found = mark(
             opened,
@@ -93,11 +128,12 @@ def dedup(
             where=where,
             within=within,
             threshold=threshold,
-            ngram=ngram,
+            ngram=5 if ngram is None else ngram,
             bands=bands,
             width=width,
             seed=seed,
             confirm=confirm,
+            groups=groups,
             keep_signatures=keep_signatures,
             memory=memory,
             folder=None if temp is None else Path(temp),

@@ -15,7 +15,7 @@ from tokstore.dedup.forest import Clusters
 from tokstore.dedup.held import Held
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.written import Made, write_columns
-from tokstore.duplicates import DuplicateColumns
+from tokstore.duplicates import DuplicateColumns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.store import Store
@@ -126,13 +126,8 @@ def write_result(
     elif held is None:
         dropped.append(names.signature)
 
-    def noted(known: dict[str, Any]) -> dict[str, Any]:
-        others = known.get("dedup", {})
-        if not isinstance(others, dict):
-            raise ValueError('the metadata of the store have the key "dedup", where searches for duplicates keep facts')
-        return known | {"dedup": others | {name: note}}
-
-    write_columns(store, made, dropped, noted, counted(progress, len(made) * len(store), "write columns"))
+    report = counted(progress, len(made) * len(store), "write columns")
+    write_columns(store, made, dropped, lambda known: noted(known, name, note), report)
     if held is not None and earlier.is_kept and fresh.any():
         new = np.flatnonzero(fresh)
         for first in range(0, len(new), 16 * _ROWS):

@@ -86,6 +86,11 @@ class SampleRows:
         lengths = self.lengths[rows] if found.lengths is None else found.lengths
         return found.values, lengths
 
+    def vectors(self, rows: Ints) -> NDArray[Any]:
+        """Return the vectors of ascending rows, ``[rows, dim]``."""
+        name = self.column.name
+        return np.asarray(self._view.take(self.places[rows], [name])[name])
+
     def sample_ids(self) -> Ints:
         """Return the sample ids of all rows."""
         ids: Ints = self._view["sample_id"][self.places]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tokstore.column_changes import add_to, drop_from, release_column_id, reserve_column_id
+from tokstore.column_changes import add_to, drop_from, release_column_id, reserve_column_id, with_optional
 from tokstore.column_files import ColumnFiles, Cover
 from tokstore.column_types import ColumnType
 from tokstore.column_values import InOrder, rows_of
@@ -67,7 +67,7 @@ def write_columns(
         for one in made:
             column_id = reserve_column_id(store._version.storage)
             reserved.append(column_id)
-            column = replace(store._new_column(one.name, one.type, True, None), column_id=column_id)
+            column = Column(column_id, one.name, with_optional(one.type, True), store.schema.primary.level or "default")
             files = ColumnFiles(store._version.storage, column)
             source = InOrder(column, rows_of(column, one.values), len(store))
             cover = store._written(files, partial(write_all, store._version, column, source, files, report))

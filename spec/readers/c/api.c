@@ -22,9 +22,10 @@ static bool single_page(tokread *t, datafile *f, fail *e) {
     p->id_first = one_number(t, 0, e);
     p->id_count = one_number(t, (int64_t)f->rows, e);
     p->run_at = arena_take(&t->memory, 2, sizeof *p->run_at, e);
+    p->id_before = arena_take(&t->memory, 1, sizeof *p->id_before, e);
     p->opened = arena_take(&t->memory, 1, sizeof *p->opened, e);
     p->places = arena_take(&t->memory, t->column_count, sizeof *p->places, e);
-    if (!p->samples || !p->id_runs || !p->id_first || !p->id_count || !p->run_at || !p->opened || !p->places)
+    if (!p->samples || !p->id_runs || !p->id_first || !p->id_count || !p->run_at || !p->id_before || !p->opened || !p->places)
         return false;
     p->run_at[1] = f->rows > 0;
     p->opened[0] = f;

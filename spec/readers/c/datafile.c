@@ -197,9 +197,13 @@ bool datafile_open(tokread *t, datafile *f, const column *schema, size_t schema_
 }
 
 colfile *datafile_column(datafile *f, uint32_t id) {
-    for (uint32_t i = 0; i < f->columns; i++)
-        if (f->entries[i].column_id == id) return &f->cols[i];
-    return NULL;
+    uint32_t low = 0, high = f->columns;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (f->entries[middle].column_id < id) low = middle + 1;
+        else high = middle;
+    }
+    return low < f->columns && f->entries[low].column_id == id ? &f->cols[low] : NULL;
 }
 
 bool datafile_object(tokread *t, datafile *f, uint32_t number, object **out, fail *e) {

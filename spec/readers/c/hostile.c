@@ -422,7 +422,10 @@ int main(int argc, char **argv) {
     for (int i = 3; i < argc; i++) {
         vector v;
         if (!is_chosen(argv[i])) continue;
-        if (!vector_load(&v, argv[i])) return fprintf(stderr, "hostile: cannot read %s\n", argv[i]), 1;
+        if (!vector_load(&v, argv[i])) {
+            fprintf(stderr, "hostile: cannot read %s\n", argv[i]);
+            return 1;
+        }
         now.name = argv[i];
         alarm(10 * SECONDS);
         exact += exhaust(&v, strstr(argv[i], "good/") != NULL);

@@ -443,6 +443,7 @@ typedef struct {
     uint64_t shards;
     int64_t *samples, *id_runs, *id_first, *id_count;
     uint64_t *run_at;   /* number of the first id run of every shard, and one more */
+    uint64_t *id_before; /* samples of its shard before every id run */
     uint64_t objects;
     bytes object_digests;
     int64_t *object_bytes;
@@ -452,6 +453,7 @@ typedef struct {
     bool has_deletions;
     int64_t *del_runs, *del_first, *del_count, *del_values, *samples_left, *values_left;
     uint64_t *del_at;   /* number of the first run of every shard, and one more */
+    uint64_t *del_before; /* deleted samples of its shard before every run */
     uint64_t plan_primary, spans;
     int64_t *span_count, *span_blocks, *span_samples, *span_values, *span_lead;
     uint64_t deleted_values; /* after verifying */

@@ -181,8 +181,14 @@ bool json_parse(arena *m, bytes b, jsonfile *out, fail *e) {
             has_sum = now->is_string;
             continue;
         }
-        if (equal(now->key, "format") && now->is_string) out->format = now->text, out->has_format = true;
-        if (equal(now->key, "store") && now->is_string) out->store = now->text, out->has_store = true;
+        if (equal(now->key, "format") && now->is_string) {
+            out->format = now->text;
+            out->has_format = true;
+        }
+        if (equal(now->key, "store") && now->is_string) {
+            out->store = now->text;
+            out->has_store = true;
+        }
         if (equal(now->key, "version")) {
             if (now->is_string) {
                 out->version_string = now->text;

@@ -284,9 +284,12 @@ bool page_parse(arena *m, page *p, const column *schema, size_t count, int64_t s
     runs = p->run_at[n];
     TRY(numbers(m, v[10], runs, 0, INT64_MAX, &p->id_first, e));
     TRY(numbers(m, v[11], runs, 1, INT64_MAX, &p->id_count, e));
+    p->id_before = arena_take(m, runs, sizeof *p->id_before, e);
+    if (!p->id_before) return false;
     for (uint64_t s = 0; s < n; s++) {
         uint64_t sum = 0;
         for (uint64_t r = p->run_at[s]; r < p->run_at[s + 1]; r++) {
+            p->id_before[r] = sum;
             REQUIRE(add_u64(&sum, (uint64_t)p->id_count[r]), rule, "the id runs of a shard are too long");
             REQUIRE(p->id_first[r] <= (int64_t)1 << 53 && p->id_count[r] <= ((int64_t)1 << 53) - p->id_first[r],
                     "format.md 7.2", "a sample id is not below 2^53");
@@ -344,13 +347,18 @@ bool deletions_parse(arena *m, page *p, uint64_t spans, fail *e) {
     runs = p->del_at[p->shards];
     TRY(numbers(m, v[1], runs, 0, INT64_MAX, &p->del_first, e));
     TRY(numbers(m, v[2], runs, 1, INT64_MAX, &p->del_count, e));
+    p->del_before = arena_take(m, runs, sizeof *p->del_before, e);
+    if (!p->del_before) return false;
     for (uint64_t s = 0; s < p->shards; s++) {
         int64_t end = -1;
+        uint64_t deleted = 0;
         for (uint64_t r = p->del_at[s]; r < p->del_at[s + 1]; r++) {
             REQUIRE(p->del_first[r] > end, rule, "runs of deletions touch or do not ascend");
             REQUIRE(p->del_first[r] <= p->samples[s] && p->del_count[r] <= p->samples[s] - p->del_first[r], rule,
                     "a run of deletions ends outside its shard");
             end = p->del_first[r] + p->del_count[r];
+            p->del_before[r] = deleted;
+            deleted += (uint64_t)p->del_count[r];
         }
     }
     TRY(numbers(m, v[3], p->shards, 0, INT64_MAX, &p->del_values, e));

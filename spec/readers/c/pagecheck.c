@@ -116,7 +116,7 @@ static bool count_in_file(tokread *t, size_t i, page *p, uint64_t s, counted *n,
         if (first <= part->blocks[b].first_row && part->blocks[b].first_row - first < rows) stored += part->blocks[b].stored;
     REQUIRE(stored == (uint64_t)q->stored[s], rule, "the page has another number of stored bytes of %s", c->pub.name);
     turned = part->en.codec == C_VECTORS;
-    ranged = ranges_allowed(c) && !turned;
+    ranged = ranges_allowed(c);
     for (uint64_t row = first; row < first + rows; row++) {
         const uint8_t *values;
         uint64_t count = row_start(part, row + 1) - row_start(part, row);

@@ -5,7 +5,7 @@
 enum { LONGEST = 32 };
 
 bool ranges_allowed(const column *c) {
-    return c->pub.dtype != D_BIT && c->pub.type != T_CATEGORY;
+    return c->pub.dtype != D_BIT && c->pub.type != T_CATEGORY && c->pub.type != T_VECTOR;
 }
 
 /* Bytes of a bound of the range type (registry.md 3). */

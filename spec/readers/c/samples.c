@@ -36,19 +36,27 @@ bool locate(const tokread *t, uint64_t position, const shard **s, uint64_t *row)
     *s = &t->shards[low];
     *row = position - (*s)->first;
     p = (*s)->page;
-    if (p->has_deletions)
-        for (uint64_t r = p->del_at[(*s)->number]; r < p->del_at[(*s)->number + 1]; r++) {
-            if ((uint64_t)p->del_first[r] > *row) break;
-            *row += (uint64_t)p->del_count[r];
+    if (p->has_deletions) { /* count the runs that begin at or before the row, with what stands before them left out */
+        uint64_t first = p->del_at[(*s)->number], from = first, to = p->del_at[(*s)->number + 1];
+        while (from < to) {
+            uint64_t middle = from + (to - from) / 2;
+            if ((uint64_t)p->del_first[middle] - p->del_before[middle] <= *row) from = middle + 1;
+            else to = middle;
         }
+        if (from > first) *row += p->del_before[from - 1] + (uint64_t)p->del_count[from - 1];
+    }
     return true;
 }
 
 uint64_t id_of(const shard *s, uint64_t row) {
     const page *p = s->page;
-    uint64_t r = p->run_at[s->number];
-    for (; row >= (uint64_t)p->id_count[r]; r++) row -= (uint64_t)p->id_count[r];
-    return (uint64_t)p->id_first[r] + row;
+    uint64_t low = p->run_at[s->number], high = p->run_at[s->number + 1];
+    while (low + 1 < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (p->id_before[middle] <= row) low = middle;
+        else high = middle;
+    }
+    return (uint64_t)p->id_first[low] + (row - p->id_before[low]);
 }
 
 static bool refuse_column(tokread *t, size_t column_number, const char *why, fail *e) {

@@ -20,7 +20,7 @@ from .entries import GROUPS, OPTIONAL, RAGGED, RANGES, ROWS_ZSTD, TABLE_ZSTD, En
 from .failure import ReadError, require
 from .frame import content
 from .objects import Object, RankTable
-from .parameters import BIT, CATEGORY, SCORE, TEXT, TOKENS
+from .parameters import BIT, CATEGORY, SCORE, TEXT, TOKENS, VECTOR
 from .schema import FLOATS, KNOWN_CODECS, WIDTH, Column, check_dtype, number_of
 from .values import RULE, check_sample, check_values
 from .vectors import VectorModel
@@ -118,7 +118,7 @@ def open_column(data: bytes, nonce: int, column: Column, entry: Entry) -> Column
             "format.md 4.7",
         )
         require(
-            not entry.flags & RANGES or (column.dtype != BIT and column.type != CATEGORY),
+            not entry.flags & RANGES or (column.dtype != BIT and column.type not in (CATEGORY, VECTOR)),
             f"column {column.name} has ranges",
             "format.md 4.5",
         )

@@ -228,8 +228,10 @@ def parse_page(data: bytes, shards: int | None = None) -> Page:
     m = fields(parse(data), PAGE, (), "a page", rule)
     f, n = m[1], m[10]
     require(shards in (None, n), f"a page has {n} shards, its record says {shards}", rule)
-    samples = packed_exactly(m[11], n)
+    samples = packed_exactly(m[11], n, 0, 2**24)
     runs = packed_exactly(m[12], n)
+    # First ids differ: none takes less than a byte, apart from the first (11).
+    require(sum(runs) <= max(1, len(m[13])), f"a page says that it has {sum(runs)} id runs", rule)
     firsts, counts = packed_exactly(m[13], sum(runs)), packed_exactly(m[14], sum(runs), 1)
     ids: list[list[int]] = []
     for size, number in zip(samples, runs, strict=True):
@@ -240,7 +242,7 @@ def parse_page(data: bytes, shards: int | None = None) -> Page:
         firsts, counts = firsts[number:], counts[number:]
     digests = _cut(m[20], len(m[20]) // 32, 32, "object digests")
     sizes = packed_exactly(m[21], len(digests))
-    per_file = packed_exactly(m[22], f)
+    per_file = packed_exactly(m[22], f, 0, 65535)
     which = packed_exactly(m[23], sum(per_file), 0, len(digests) - 1)
     objects_of_file = []
     for number in per_file:
@@ -293,6 +295,7 @@ def parse_plan(data: bytes, shards: int, spans: int | None = None) -> Plan:
     rule = "format.md 8.4"
     m = fields(parse(data), {1: int, 2: bytes, 3: bytes, 4: bytes, 5: bytes, 6: bytes}, (), "a plan", rule)
     per_shard = packed_exactly(m[2], shards)
+    require(sum(per_shard) <= 2**22, f"a plan has {sum(per_shard)} spans", "format.md 11")
     require(spans in (None, sum(per_shard)), f"a plan has {sum(per_shard)} spans, its record says {spans}", rule)
     blocks, samples, values, lead = (packed_exactly(m[key], sum(per_shard)) for key in (3, 4, 5, 6))
     return Plan(m[1], per_shard, blocks, samples, values, lead)
@@ -313,6 +316,8 @@ def parse_deletions(data: bytes, samples: list[int], spans: int) -> Deletions:
     rule = "format.md 8.5"
     m = fields(parse(data), dict.fromkeys(range(1, 7), bytes), (), "deletions", rule)
     runs = packed_exactly(m[1], len(samples))
+    most = max(len(samples), len(m[2]))  # runs of one shard begin at different samples (11)
+    require(sum(runs) <= most, f"deletions say that they have {sum(runs)} runs", rule)
     firsts, counts = packed_exactly(m[2], sum(runs)), packed_exactly(m[3], sum(runs), 1)
     deleted: list[set[int]] = []
     for size, number in zip(samples, runs, strict=True):

@@ -1,0 +1,88 @@
+"""How samples are compared by signatures: what a signature is, which are alike, and what a result depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.dedup.arrays import least_estimate
+from tokstore.dedup.digests import row_digests
+from tokstore.dedup.held import Held
+from tokstore.dedup.minhash import MinHash
+from tokstore.dedup.mixing import Hashes
+from tokstore.dedup.pair_rows import confirmed, identical
+from tokstore.dedup.sample_rows import SampleRows
+from tokstore.dedup.search import Score, estimated
+
+__all__ = ["ALGORITHM", "Method"]
+
+ALGORITHM = 1
+"""Changes when signatures of the same samples do: kept ones of another number are not used."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How samples are compared.
+
+    Attributes:
+        name: ``"exact"`` or ``"near"``.
+        hashing: Of near duplicates.
+        threshold: Of near duplicates: the similarity from which on samples are duplicates.
+        confirm: Of near duplicates: compare the n-grams themselves.
+    """
+
+    name: str
+    hashing: MinHash = field(default_factory=MinHash)
+    threshold: float = 0.8
+    confirm: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether duplicates are equal in every value."""
+        return self.name == "exact"
+
+    @property
+    def bands(self) -> int:
+        """Keys of a sample."""
+        return 1 if self.is_exact else self.hashing.bands
+
+    @property
+    def floor(self) -> float:
+        """The least similarity of duplicates, estimated or true."""
+        if self.confirm:
+            return self.threshold
+        return least_estimate(self.threshold, self.hashing.bins, confirm=False)
+
+    def signatures(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the signatures of rows."""
+        if self.is_exact:
+            return row_digests(values, lengths)
+        if values.dtype.kind not in "iub":
+            raise TypeError(f"near duplicates are looked for in integers, not in {values.dtype}")
+        return self.hashing.signatures(values, lengths)
+
+    def keys(self, signatures: NDArray[Any]) -> Hashes:
+        """Return the keys of signatures, ``[bands, rows]``."""
+        return signatures[:, 0][None].copy() if self.is_exact else self.hashing.band_keys(signatures)
+
+    def score(self, rows: SampleRows, held: Held) -> Score:
+        """Return what tells how similar pairs are."""
+        if self.is_exact:
+            return identical(rows.read, rows.lengths)
+        least = least_estimate(self.threshold, self.hashing.bins, self.confirm)
+        score = estimated(held, self.hashing.similarity, least)
+        return confirmed(rows.read, rows.lengths, score, self.hashing.ngram, self.threshold) if self.confirm else score
+
+    @property
+    def signature_plan(self) -> dict[str, Any]:
+        """What signatures depend on."""
+        return {"method": self.name, "algorithm": ALGORITHM} | ({} if self.is_exact else self.hashing.parameters)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the result depends on, beside the samples."""
+        more = {} if self.is_exact else {"threshold": self.threshold, "confirm": self.confirm}
+        return self.signature_plan | more
