@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -418,7 +419,11 @@ def test_export_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
         store.export(tmp_path / "x.parquet")
     assert left(tmp_path) == {"s"}
     monkeypatch.setattr(parquet, "write", write)
+    for name, age in ((".tokstore-0123abcd-x.parquet", 90_000), (".tokstore-0123abce-x.parquet", 0)):
+        (tmp_path / name).write_bytes(b"of a call that was killed")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     store.export(tmp_path / "x.parquet")
+    assert left(tmp_path) == {"s", "x.parquet", ".tokstore-0123abce-x.parquet"}
     with pytest.raises(ExistsError):
         store.export(tmp_path / "x.parquet")
     store.where("length(tokens) > 5").export(tmp_path / "x.parquet", exist="replace")
