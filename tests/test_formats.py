@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import tokstore as ts
 from tokstore.cli.main import cli
 from tokstore.errors import CorruptError, ExistsError, MissingFileError, TokstoreError, TruncatedError, UnsupportedError
 from tokstore_tools.formats.contract import ReadOptions
+from tokstore_tools.formats.json_ids import IdLines
 from tokstore_tools.formats.registry import all_formats, format_named, format_of
 
 N = 60
@@ -184,6 +186,7 @@ def test_bad_rows_stop_or_are_skipped(tmp_path: Path) -> None:
     [
         ('{"input_ids": [1, null]}', "row 3: field 'input_ids' holds null"),
         ('{"input_ids": [1, 2.5]}', "row 3: field 'input_ids' holds something else"),
+        ('{"input_ids": [1, true]}', "row 3: field 'input_ids' holds something else"),
         ('{"input_ids": 7}', "row 3: field 'input_ids' holds no list"),
         ('{"input_ids": [99999999999999999999]}', "row 3: field 'input_ids' holds a number beyond int64"),
         ('{"q": 1.0}', "row 3: field 'input_ids' is missing"),
@@ -416,7 +419,11 @@ def test_export_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
         store.export(tmp_path / "x.parquet")
     assert left(tmp_path) == {"s"}
     monkeypatch.setattr(parquet, "write", write)
+    for name, age in ((".tokstore-0123abcd-x.parquet", 90_000), (".tokstore-0123abce-x.parquet", 0)):
+        (tmp_path / name).write_bytes(b"of a call that was killed")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
     store.export(tmp_path / "x.parquet")
+    assert left(tmp_path) == {"s", "x.parquet", ".tokstore-0123abce-x.parquet"}
     with pytest.raises(ExistsError):
         store.export(tmp_path / "x.parquet")
     store.where("length(tokens) > 5").export(tmp_path / "x.parquet", exist="replace")
@@ -532,3 +539,29 @@ def test_options_that_a_format_does_not_mind(tmp_path: Path) -> None:
     store.export(tmp_path / "x.parquet")
     with pytest.raises(ValueError, match="'parquet' takes no doc_end"):
         ts.pack(tmp_path / "x.parquet", tmp_path / "t", doc_end=5)
+
+
+LINES = [
+    '{"ids": [1, 2,3], "x": "a"}', '{"ids": []}', '{"ids": [0]}', '{"ids": [0, 10, 100]}', '{"ids":[1 ,2]}',
+    '{"m": {"ids": [1]}, "ids": [2]}', '{"m": {"ids": [1]}}', '{"ids": [1], "ids": [2]}', '{"ids": [1,2.5]}',
+    '{"t": "\\"ids\\":[7]", "ids": [2]}', '{"ids": [-1]}', '{"ids": [9223372036854775808]}', '{"ids": null}',
+    '{"ids": [999999999999999999]}', '{"ids": [true]}', '[{"ids": [1]}]', '{"ids" : [5, 6]}', '{"ids": [1e3]}',
+    '{"ids": [01]}', '{"ids": [1,,2]}', '{"ids": [1, ]}', '{"ids": [ ,1]}', '{"ids": [1 2]}', '{"ids": [,]}',
+    '{"ids": [1', '{"ids": [0, 1]}', '{"ids": [1,  2]}', '{"ids": [1\t,2]}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_ids_without_objects(line: str) -> None:
+    """The fast way through a line gives what `json` gives, or its error."""
+    try:
+        expected = json.loads(line)
+    except ValueError:
+        with pytest.raises(ValueError):
+            IdLines("ids").parse(line.encode())
+        return
+    found = IdLines("ids").parse(line.encode())
+    if isinstance(found, dict) and isinstance(found.get("ids"), np.ndarray):
+        found["ids"] = found["ids"].tolist()
+    assert found == expected
+    assert repr(found) == repr(expected)

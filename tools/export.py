@@ -5,9 +5,11 @@ The target is written aside, read back, compared by counts and digests, and rena
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +23,7 @@ from .report import ExportReport
 
 __all__ = ["export", "view_batches"]
 
-_CUT, _TAKEN_ROWS = 1 << 16, 8192
+_CUT, _TAKEN_ROWS, _STALE_SECONDS = 1 << 16, 8192, 86_400
 
 
 def export(
@@ -87,6 +89,7 @@ def export(
     digests = Digests(kinds, as_stored=True)
     made.scan = lambda: _counted(chosen_view, digests, progress)
     folder, name = os.path.split(target)
+    _sweep(folder, name)
     aside = os.path.join(folder, f".tokstore-{secrets.token_hex(4)}-{name}")
     try:
         chosen.write(aside, made)
@@ -192,6 +195,13 @@ def _inside(path: str) -> list[str]:
 def _size(path: str) -> int:
     """Return the bytes of a file, or of all files of a folder."""
     return sum(os.path.getsize(one) for one in _inside(path))
+
+
+def _sweep(folder: str, name: str) -> None:
+    """Remove what exports to the same target left behind when they were killed, a day ago or longer."""
+    for old in glob.glob(os.path.join(glob.escape(folder), f".tokstore-????????-{glob.escape(name)}*")):
+        if os.path.getmtime(old) < time.time() - _STALE_SECONDS:
+            _remove(old)
 
 
 def _remove(path: str) -> None:

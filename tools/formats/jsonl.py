@@ -13,7 +13,8 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -25,10 +26,11 @@ import tokstore as ts
 from ..sources import STDIN, SourceFile, find_files, read_chunks
 from .arrow_types import pick_tokens
 from .contract import TOKEN_NAMES, Batch, Export, Ids, Objects, Problems, ReadOptions
+from .json_ids import IdLines
 
 __all__ = ["JSONL", "Jsonl", "column_from_objects", "infer_types", "is_float_array", "json_rows"]
 
-_LINES, _BYTES = 4096, 4 << 20
+_LINES, _BYTES, _INFER_BYTES = 4096, 4 << 20, 1 << 20
 _BOM = b"\xef\xbb\xbf"
 Row = tuple[int, dict[str, Any]]
 
@@ -37,15 +39,18 @@ class _Lines:
     """Files of JSON lines."""
 
     def __init__(self, files: list[SourceFile], options: ReadOptions) -> None:
-        self._files, self._options = files, options
+        self._files, self._options, self._has_bool = files, options, False
         self.total_bytes: int | None = sum(one.stored_bytes for one in files)
         self.rows: int | None = None
+        self._parse: Callable[[bytes], Any] = json.loads
         self._options = ReadOptions(problems=Problems("skip"))
-        first = next(self._lines(), (files[0].path, []))[1]
+        first = next(self._lines(_INFER_BYTES), (files[0].path, []))[1]
         self._options = options
         found, self.lost = infer_types([row for _, row in first], dict(options.types))
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"field {name!r}: not asked for" for name in found if name not in self.columns]
+        ids = next((name for name, kind in self.columns.items() if isinstance(kind, (Ids, ts.Tokens))), None)
+        self._parse = json.loads if ids is None else IdLines(ids).parse
         if not self.columns:
             raise ValueError(f"{files[0].path}: no field can be carried: {'; '.join(self.lost) or 'there is none'}")
 
@@ -59,7 +64,12 @@ class _Lines:
         made = Batch(path, rows[0][0], len(rows), {}, numbers=np.array([number for number, _ in rows], np.int64))
         good = np.ones(len(rows), bool)
         for name, kind in self.columns.items():
-            values, missing, wrong = column_from_objects([row.get(name) for _, row in rows], kind)
+            cells: list[Any] = [row.get(name) for _, row in rows]
+            if all(isinstance(one, np.ndarray) for one in cells):
+                made.columns[name] = ts.Ragged(np.concatenate(cells), [len(one) for one in cells])
+                continue
+            plain = [one.tolist() if isinstance(one, np.ndarray) else one for one in cells]
+            values, missing, wrong = column_from_objects(plain, kind, may_be_bool=self._has_bool)
             for place, message in wrong.items():
                 self._options.problems.bad(path, rows[place][0], f"field {name!r} {message}")
                 good[place] = False
@@ -68,14 +78,14 @@ class _Lines:
                 made.missing[name] = missing
         return made if good.all() else made.keep(good)
 
-    def _lines(self) -> Iterator[tuple[str, list[Row]]]:
+    def _lines(self, most: int = _BYTES) -> Iterator[tuple[str, list[Row]]]:
         """Yield parsed lines with their numbers, from 1."""
         for file in self._files:
             rows: list[Row] = []
-            size = 0
+            size, self._has_bool = 0, False
             for number, line in _numbered(file, self._options):
                 try:
-                    row = json.loads(line)
+                    row = self._parse(line)
                 except (ValueError, RecursionError) as error:
                     self._options.problems.bad(file.path, number, f"the line is not JSON ({error})")
                     continue
@@ -83,10 +93,11 @@ class _Lines:
                     self._options.problems.bad(file.path, number, f"the line holds a {type(row).__name__}, no object")
                     continue
                 rows.append((number, row))
+                self._has_bool = self._has_bool or b"true" in line or b"false" in line
                 size += len(line)
-                if len(rows) >= _LINES or size >= _BYTES:
+                if len(rows) >= _LINES or size >= most:
                     yield file.path, rows
-                    rows, size = [], 0
+                    rows, size, self._has_bool = [], 0, False
             if rows:
                 yield file.path, rows
 
@@ -167,12 +178,13 @@ def _infer(values: list[Any], are_ids: bool) -> Any:
     return ts.Array("float64" if has_fraction else "int64", (None,), optional=True)
 
 
-def column_from_objects(values: list[Any], kind: Any) -> tuple[Any, Any, dict[int, str]]:
+def column_from_objects(values: list[Any], kind: Any, *, may_be_bool: bool = True) -> tuple[Any, Any, dict[int, str]]:
     """Return the values of a field as those of a column: values, which are missing, which are wrong and why.
 
     Args:
         values: What the objects hold; ``None`` where they hold nothing.
         kind: The column type.
+        may_be_bool: Lists may hold ``true`` and ``false``, which are no numbers; ``False`` where none is in the text.
     """
     if isinstance(kind, Objects):
         return values, np.zeros(len(values), bool), {}
@@ -188,7 +200,7 @@ def column_from_objects(values: list[Any], kind: Any) -> tuple[Any, Any, dict[in
     if isinstance(kind, ts.SoftLabel):
         return _soft(values, kind, missing, wrong)
     if isinstance(kind, Ids) or kind.ragged:
-        return _lists(values, kind, missing, wrong)
+        return _lists(values, kind, missing, wrong, may_be_bool)
     if kind.shape:
         return _arrays(values, kind, missing, wrong)
     integers = isinstance(kind, ts.Label) or (
@@ -214,7 +226,9 @@ def is_float_array(kind: Any) -> bool:
     return isinstance(kind, ts.Array) and (kind.dtype.kind == "f" or kind.dtype_number == 10)
 
 
-def _lists(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) -> tuple[Any, Any, dict[int, str]]:
+def _lists(
+    values: list[Any], kind: Any, missing: Any, wrong: dict[int, str], may_be_bool: bool
+) -> tuple[Any, Any, dict[int, str]]:
     """Return lists of numbers as a `Ragged`."""
     inner = () if isinstance(kind, Ids) else kind.shape[1:]
     is_float = is_float_array(kind)
@@ -231,23 +245,36 @@ def _lists(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) ->
         return ts.Ragged(np.concatenate(rows), [len(row) for row in rows]), missing, wrong
     lists = [one if type(one) is list else [] for one in values]
     wrong |= {i: "holds no list" for i, one in enumerate(values) if one is not None and type(one) is not list}
-    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    allowed = {int, float} if is_float else {bool} if dtype is bool else {int}
-    if not set(map(type, chain.from_iterable(lists))) <= allowed:
-        for i, one in enumerate(lists):
-            if not set(map(type, one)) <= allowed:
-                null = any(item is None for item in one)
-                wrong[i] = f"holds {'null' if null else 'something else'} where a number is needed"
-                lists[i], lengths[i] = [], 0
     try:
-        flat = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
-    except OverflowError:
+        if dtype is bool or may_be_bool:
+            raise TypeError("looked at one by one")
+        flat = _numbers(lists, is_float)
+    except (TypeError, OverflowError):
+        allowed: set[type] = {int, float} if is_float else {bool} if dtype is bool else {int}
         for i, one in enumerate(lists):
-            if one and not -(1 << 63) <= min(one) <= max(one) < 1 << 63:
-                wrong[i] = "holds a number beyond int64"
-                lists[i], lengths[i] = [], 0
-        flat = np.fromiter(chain.from_iterable(lists), dtype, int(lengths.sum()))
-    return ts.Ragged(flat, lengths), missing, wrong
+            message = _wrong_list(one, allowed)
+            if message is not None:
+                wrong[i], lists[i] = message, []
+        flat = np.fromiter(chain.from_iterable(lists), dtype, sum(map(len, lists)))
+    return ts.Ragged(flat, np.fromiter(map(len, lists), np.int64, len(lists))), missing, wrong
+
+
+def _numbers(lists: list[list[Any]], is_float: bool) -> Any:
+    """Return numbers of lists as one array, fast; `TypeError` or `OverflowError` where one is none or too large."""
+    found = array("d" if is_float else "q")
+    for one in lists:
+        found.fromlist(one)
+    return np.frombuffer(found, np.float64 if is_float else np.int64)
+
+
+def _wrong_list(items: list[Any], allowed: set[type]) -> str | None:
+    """Say what is wrong with a list, if anything is."""
+    if not set(map(type, items)) <= allowed:
+        is_null = any(item is None for item in items)
+        return f"holds {'null' if is_null else 'something else'} where a number is needed"
+    if int in allowed and items and not -(1 << 63) <= min(items) <= max(items) < 1 << 63:
+        return None if float in allowed else "holds a number beyond int64"
+    return None
 
 
 def _arrays(values: list[Any], kind: Any, missing: Any, wrong: dict[int, str]) -> tuple[Any, Any, dict[int, str]]:
