@@ -43,8 +43,8 @@ class DuplicateColumns:
     Attributes:
         of: Sample id of the representative; missing for a sample that stays.
         size: Samples in the cluster, 1 for a sample without duplicates.
-        similarity: Similarity to the sample in `link`.
-        link: Sample id of the earlier sample that this one was joined to.
+        similarity: Similarity of the pair that joined it to the cluster of `link`.
+        link: Sample id of the first sample of the cluster that this one was joined to.
         signature: What later runs take instead of reading the sample again.
         share: Share of the tokens of a sample that lie in spans which came before.
         mask: Which tokens do not.
