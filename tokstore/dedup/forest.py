@@ -29,7 +29,8 @@ class Clusters:
         of: The representative of every row (int64): the first row of its cluster, -1 for a row that is the first of
             its cluster or alone in it.
         size: Rows in its cluster (int64), 1 for a row that is alone.
-        similarity: That of the pair that joined it to the cluster of its link (float32), NaN where there is none; ``None`` for exact duplicates.
+        similarity: That of the pair that joined it to the cluster of its link (float32), NaN where there is none;
+            ``None`` for exact duplicates.
         link: The first row of the cluster that it was joined to (int64), -1 for none; ``None`` for exact duplicates.
     """
 
