@@ -22,6 +22,13 @@ from litdata.streaming.writer import BinaryWriter
 
 import tokstore as ts
 
+# Packages leave files open, and warn of their own future.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:litdata"),
+]
+
 RNG = np.random.default_rng(0)
 ROWS = [RNG.integers(0, 60_000, int(n)).astype(np.int64) for n in RNG.integers(1, 100, 300)]
 RAGGED = ts.Ragged.from_rows(ROWS, np.int32)
