@@ -13,6 +13,12 @@ from tokstore.dedup import kmeans, mark, marking, semantic
 from tokstore.dedup.cosine import best_earlier
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def planted(count: int = 600, dim: int = 24) -> Any:
     """Return vectors of all lengths; two thirds of them are near an earlier one, in steps of similarity."""
     rng = np.random.default_rng(0)
@@ -66,7 +72,10 @@ def test_one_group_is_exact() -> None:
 def test_vectors_without_a_direction() -> None:
     """Zero vectors and such as are not finite are duplicates of nothing; equal ones are of the first."""
     vectors = [[0, 0], [0, 0], [np.nan, 1], [1, 1], [np.inf, 0], [2, 2], [1, 1]]
-    assert semantic(vectors).of.tolist() == [-1, -1, -1, -1, -1, 3, 3]
+    found = semantic(vectors)
+    assert found.of.tolist() == [-1, -1, -1, -1, -1, 3, 3]
+    assert found.link is not None
+    assert found.link.tolist() == [-1, -1, -1, -1, -1, 3, 3]
     assert semantic(np.zeros((0, 3))).of.tolist() == []
     assert semantic(np.ones((1, 3))).of.tolist() == [-1]
     for options in ({"threshold": 0.0}, {"threshold": 1.1}, {"groups": 0}):

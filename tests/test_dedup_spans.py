@@ -12,10 +12,16 @@ from hypothesis import strategies as st
 
 import tokstore as ts
 from test_cli_upkeep import facts, run
-from tokstore.dedup import mark_spans, spans
+from tokstore.dedup import mark_spans, overlap, spans
 from tokstore.dedup.overlap import GramIndex, mask_of_grams
 
 N = 4
+
+
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
 
 
 def write(path: Path, rows: list[Any], **columns: Any) -> ts.Store:
@@ -116,6 +122,8 @@ def test_against_another_store(tmp_path: Path) -> None:
 @settings(max_examples=40)
 def test_an_index_of_grams(rows: list[list[int]], row: list[int]) -> None:
     """Where grams of the index begin, and what they cover, is as in plain search."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(overlap, "_TABLE_BITS", 3)  # so that the table of bits decides little
     index = GramIndex(N)
     for part in (rows[::2], rows[1::2]):
         lengths = np.array([len(one) for one in part], np.int64)
@@ -124,6 +132,7 @@ def test_an_index_of_grams(rows: list[list[int]], row: list[int]) -> None:
     found = index.found(np.array(row, np.int64), np.array([len(row)]))
     assert mask_of_grams(found, N).tolist() == brute([row], rows)[0]
     assert index.counts(np.array(row, np.int64), np.array([len(row)])).tolist() == [int(found.sum())]
+    patch.undo()
 
 
 def test_hashes_that_collide_mark_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,3 +166,4 @@ def test_what_is_refused(tmp_path: Path) -> None:
     done = run("dedup", "s", "--method", "spans", "--ngram", N, cwd=tmp_path)
     assert b"samples have spans of 4 tokens that came before" in done.stdout
     assert run("dedup", "s", "--method", "spans", "--against", "t", cwd=tmp_path).returncode == 2
+    assert run("dedup", "s", "--method", "spans", "--confirm", cwd=tmp_path).returncode == 2

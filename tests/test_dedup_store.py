@@ -20,6 +20,12 @@ from tokstore.dedup.sample_rows import SampleRows
 COUNT = 40
 
 
+@pytest.fixture(autouse=True)
+def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk: no power is cut here."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
 def documents(seed: int = 0, count: int = COUNT) -> list[Any]:
     """Return documents, copies of the second ten with one token in a hundred edited, and copies of the first ten."""
     rng = np.random.default_rng(seed)
@@ -348,6 +354,14 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=says):
             mark(store, "near", **options)  # type: ignore[arg-type]
+    for method, wrong, says in (
+        ("exact", {"threshold": 0.9}, "threshold is for near and semantic duplicates, not for exact ones"),
+        ("exact", {"confirm": True}, "confirm is for near duplicates"),
+        ("near", {"groups": 3}, "groups is for semantic duplicates"),
+        ("semantic", {"keep_signatures": True}, "keep_signatures is for exact and near duplicates"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            mark(store, method, **wrong)  # type: ignore[arg-type]
     with pytest.raises(ts.ColumnError, match="no column 'tokenz'"):
         mark(store, "exact", column="tokenz")
     with pytest.raises(ts.UnsupportedError, match="read-only"):
@@ -359,6 +373,7 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
         mark(other, "exact")
     assert ts.verify(tmp_path / "t").ok
     assert list((tmp_path / "t").glob("columns/*")) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s", "t"]
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import tokstore
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 TINY = {
+    "dedup_stream.py": (["--samples", "80"], "near: 60 samples, "),
     "train_plain.py": (["--steps", "6", "--samples", "200"], "half 2: loss "),
     "train_ddp.py": (["--steps", "3"], "3 steps with 2 processes and 3 with 4: the batches of one process"),
     "finetune_chat.py": (["--steps", "3"], "of the places are answers"),

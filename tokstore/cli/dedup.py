@@ -49,6 +49,7 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs read new samples alone.")
 @click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
 @click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; by default beside the store.")
+@click.option("--report", type=click.Path(dir_okay=False), help="Write a report on duplicates: one HTML file.")
 @json_option
 def dedup(
     store: str,
@@ -68,6 +69,7 @@ def dedup(
     keep_signatures: bool,
     memory: int,
     temp: str | None,
+    report: str | None,
     as_json: bool,
 ) -> None:
     """Find duplicates among the samples of STORE, and keep them as columns; no sample goes.
@@ -80,7 +82,7 @@ def dedup(
     \b
     Examples:
       tokstore dedup corpus --method exact
-      tokstore dedup corpus --method near --confirm --keep-signatures
+      tokstore dedup corpus --method near --confirm --keep-signatures --report report.html
       tokstore dedup corpus --method near --name by_source --within source
       tokstore dedup corpus --against test --ngram 13
       tokstore dedup corpus --method semantic --column embedding --threshold 0.92
@@ -93,6 +95,12 @@ def dedup(
 
     if (method is None) == (against is None):
         raise click.UsageError("Give one of --method and --against.")
+    if report is not None and method not in ("exact", "near", "semantic"):
+        raise click.UsageError("--report is for exact, near and semantic duplicates.")
+    if method in (None, "spans") and (
+        column or within or threshold is not None or confirm or groups or keep_signatures
+    ):
+        raise click.UsageError("Of these options, spans have --ngram, --name, --where, --memory, --temp and --json.")
     opened = open_store(store)
     if method is None or method == "spans":
         from tokstore.dedup import mark_spans
@@ -139,6 +147,12 @@ def dedup(
             folder=None if temp is None else Path(temp),
             progress=progress,
         )
+    if report is not None:
+        from tokstore.dedup.report import report_html
+
+        part = Path(f"{report}.part")
+        part.write_text(report_html(opened, found.name), encoding="utf-8")
+        part.replace(report)
     if as_json:
         print_json({"path": store, "version": found.version, "name": found.name} | found.note)
         return

@@ -22,6 +22,7 @@ __all__ = ["Piece", "gram_counts", "gram_pieces", "gram_sets", "short_grams"]
 
 _PIECE = 1 << 14
 _GRAM, _SHORT = 1, 2
+_SET_ROWS, _ROW_BITS, _HASH_BITS = 1 << 20, U64(20), U64(44)
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,32 @@ def gram_sets(values: NDArray[Any], lengths: Ints, n: int, seed: int = 0) -> tup
         seed: What the hashes follow from.
 
     Returns:
-        The distinct hashes of all rows, ascending in every row, and how many every row has.
+        The distinct hashes of all rows, of which the upper 44 bits count, ascending in every row, and how many every
+        row has.
 
     Example:
         >>> hashes, counts = gram_sets(np.array([1, 2, 1, 2, 1, 7]), np.array([5, 1]), 2)
         >>> counts.tolist()
         [2, 1]
     """
+    if len(lengths) > _SET_ROWS:
+        half = len(lengths) // 2
+        cut = int(lengths[:half].sum())
+        a, b = (gram_sets(values[:cut], lengths[:half], n, seed), gram_sets(values[cut:], lengths[half:], n, seed))
+        return np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]])
+    # The row above the upper bits of the hash: one sort of numbers does for both.
     rows, short = short_grams(values, lengths, n, seed)
-    parts: list[Hashes] = [short]
-    of: list[Ints] = [rows]
+    parts = [(short >> _ROW_BITS) | (rows.astype(U64) << _HASH_BITS)]
     for piece in gram_pieces(values, lengths, n, seed):
+        piece.hashes[:] >>= _ROW_BITS
+        row = np.arange(piece.first, piece.first + len(piece.counts)).astype(U64) << _HASH_BITS
+        piece.hashes[:] |= np.repeat(row, piece.counts)
         keep = np.ones(len(piece.hashes), bool)
         keep[piece.wrong] = False
         parts.append(piece.hashes[keep])
-        of.append(np.repeat(np.arange(piece.first, piece.first + len(piece.counts)), piece.counts)[keep])
-    hashes, row = np.concatenate(parts), np.concatenate(of)
-    order = np.lexsort((hashes, row))
-    hashes, row = hashes[order], row[order]
-    fresh = np.ones(len(hashes), bool)
-    fresh[1:] = (hashes[1:] != hashes[:-1]) | (row[1:] != row[:-1])
-    return hashes[fresh], np.bincount(row[fresh], minlength=len(lengths)).astype(np.int64)
+    keys = np.sort(np.concatenate(parts))
+    fresh = np.ones(len(keys), bool)
+    fresh[1:] = keys[1:] != keys[:-1]
+    keys = keys[fresh]
+    counts = np.bincount((keys >> _HASH_BITS).view(np.int64), minlength=len(lengths)).astype(np.int64)
+    return keys << _ROW_BITS, counts

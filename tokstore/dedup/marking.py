@@ -29,7 +29,7 @@ from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
 from tokstore.dedup.workspace import workspace
-from tokstore.duplicates import METHODS, named_columns
+from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.schema import Column
@@ -121,6 +121,14 @@ def mark(
     """
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}, not {method!r}")
+    for option, given, of in (
+        ("threshold", threshold is not None, ("near", "semantic")),
+        ("confirm", confirm, ("near",)),
+        ("groups", groups is not None, ("semantic",)),
+        ("keep_signatures", keep_signatures, ("exact", "near")),
+    ):
+        if given and method not in of:
+            raise ValueError(f"{option} is for {' and '.join(of)} duplicates, not for {method} ones")
     least = threshold if threshold is not None else 0.9 if method == "semantic" else 0.8
     if memory < 1 << 24:
         raise ValueError(f"memory is at least 16 MB, not {memory} bytes")
@@ -135,6 +143,7 @@ def mark(
     store._check_writable()
     chosen = name or method
     names = named_columns(chosen)
+    noted(store.metadata, chosen, {})  # a key that is taken is told before anything is read
     compared = _column(store, method, column)
     view: View = store if where is None else store.where(where)
     rows = SampleRows(view, compared)

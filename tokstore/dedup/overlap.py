@@ -16,7 +16,7 @@ from tokstore.packed import Ints
 
 __all__ = ["GramIndex", "mask_of_grams"]
 
-_SEED = 0
+_SEED, _TABLE_BITS = 0, 24
 
 
 class GramIndex:
@@ -67,7 +67,7 @@ class GramIndex:
         made = np.zeros(len(values), bool)
         for piece in gram_pieces(values, lengths, self.n, _SEED):
             # Nearly no gram is in the index: a table of bits decides for all but a few.
-            some = table[(piece.hashes >> np.uint64(40)).view(np.int64)]
+            some = table[(piece.hashes >> np.uint64(64 - _TABLE_BITS)).view(np.int64)]
             some[piece.wrong] = False
             at = np.flatnonzero(some)
             if len(at) and len(grams):
@@ -85,8 +85,8 @@ class GramIndex:
         return made
 
     def _table(self) -> NDArray[np.bool_]:
-        table = np.zeros(1 << 24, bool)
-        table[(self._grams() >> np.uint64(40)).view(np.int64)] = True
+        table = np.zeros(1 << _TABLE_BITS, bool)
+        table[(self._grams() >> np.uint64(64 - _TABLE_BITS)).view(np.int64)] = True
         return table
 
 

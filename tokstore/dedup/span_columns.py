@@ -69,6 +69,7 @@ def mark_spans(
     store._check_writable()
     chosen = name or ("spans" if against is None else "against")
     names = named_columns(chosen)
+    noted(store.metadata, chosen, {})  # a key that is taken is told before anything is read
     column = store._version.root.schema.column(store.token_column)
     rows = SampleRows(store if where is None else store.where(where), column)
     if not len(rows):

@@ -79,9 +79,10 @@ def _verified(rows: SampleRows, starts: Ints, first: Ints, later: Ints, n: int) 
     """Return the later places whose grams are equal to those at the first ones, token by token."""
     if not len(later):
         return later
-    # Places that follow each other in both are one run, which is compared as a whole.
+    # Places that follow each other in both are one run, which is compared as a whole. It stays inside a row, since no
+    # gram begins at the last n - 1 places of one.
     row_a, row_b = (np.searchsorted(starts, one, side="right") - 1 for one in (first, later))
-    joined = (np.diff(first) == 1) & (np.diff(later) == 1) & (np.diff(row_a) == 0) & (np.diff(row_b) == 0)
+    joined = (np.diff(first) == 1) & (np.diff(later) == 1)
     head = np.flatnonzero(np.concatenate([[True], ~joined]))
     counts = np.diff(head, append=len(later))
     good = np.zeros(len(head), bool)
