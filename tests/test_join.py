@@ -12,7 +12,7 @@ import pytest
 
 import tokstore as ts
 from tokstore.errors import ColumnError
-from tokstore_tools.join import _contains, cartography, join, join_dynamics, subset
+from tokstore_tools.join import _contains, _Keys, cartography, join, join_dynamics, subset
 
 N = 500
 UIDS = [f"{(i * 7919 % N) // 3:016x}{i:016x}" for i in range(N)]
@@ -90,3 +90,15 @@ def test_training_dynamics(store: ts.Store, tmp_path: Path) -> None:
     (logs / "dynamics_epoch_2.jsonl").write_text('{"guid": "x", "gold": 9, "logits_epoch_2": [0, 1]}')
     with pytest.raises(ValueError, match=r"dynamics_epoch_2\.jsonl:1: this is no line"):
         cartography(logs)
+
+
+def test_digests_that_agree_in_their_first_half(store: ts.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are told apart by both halves of their digests."""
+
+    def few(keys: list[str]) -> np.ndarray:
+        return np.array([(int(key[16:], 16) % 3, int(key[16:], 16)) for key in keys], "u8,u8")
+
+    monkeypatch.setattr("tokstore_tools.join._digests", few)
+    keys = _Keys(store, "uid")
+    assert keys.find(few(UIDS[::-1])).tolist() == list(range(N))[::-1]
+    assert keys.find(np.array([(0, N + 1), (2, 3), (9, 9)], "u8,u8")).tolist() == [-1, -1, -1]

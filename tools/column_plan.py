@@ -61,7 +61,7 @@ class Plan:
         for old, new in self.names.items():
             kind = self.kinds.get(new)
             if isinstance(kind, ts.Tokens):
-                self.vocabulary = self.vocabulary or ("the store" if known else "the source, which says it")
+                self.vocabulary = self.vocabulary or ("the store" if known is not None else "the source, which says it")
             if not isinstance(kind, Ids):
                 continue
             if known is not None:

@@ -194,10 +194,10 @@ def subset(view: Any, path: str | os.PathLike[str], *, key: str = "uid") -> Any:
         ValueError: The file is no such array, is not in order, or a key is no uid.
 
     Example:
-        >>> with ts.create("corpus", ts.Schema(tokens=ts.Tokens(9), uid=ts.Text())) as w:
+        >>> with ts.create("uids", ts.Schema(tokens=ts.Tokens(9), uid=ts.Text())) as w:
         ...     w.extend(tokens=[[1], [2]], uid=[f"{7:032x}", f"{8:032x}"])
         >>> np.save("some.npy", np.array([(0, 8)], "u8,u8"))
-        >>> len(subset(ts.open("corpus"), "some.npy"))
+        >>> len(subset(ts.open("uids"), "some.npy"))
         1
     """
     name = os.fspath(path)

@@ -23,7 +23,8 @@ import tokstore as ts
 from .arrow_types import pick_tokens
 from .contract import Batch, Export, Ids, ReadOptions
 from .files import files_with, only_ending
-from .jsonl import column_from_objects, infer_types, json_rows
+from .json_values import column_from_objects, json_rows
+from .jsonl import infer_types
 
 __all__ = ["WEBDATASET", "WebDataset"]
 

@@ -27,6 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
 RNG = np.random.default_rng(0)
 ROWS = [RNG.integers(0, 60_000, int(n)).astype(np.int64) for n in RNG.integers(1, 100, 300)]
 RAGGED = ts.Ragged.from_rows(ROWS, np.int32)
