@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -308,3 +309,44 @@ def test_table_keeps_the_most_frequent_ids() -> None:
         assert 2**32 - 1 in encoder.table.ids[:2]
     found = decode(TokenDecoder(1 << 32, encoder.table), encoder.encode(values), len(values), np.int64)
     assert np.array_equal(found, values)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_runs_beside_other_threads(apart: bool) -> None:
+    """Blocks that are decoded together are what each is alone, wherever they go, also with escapes and other forms
+    between them; and one that is wrong is the error that it is alone."""
+    table = RankTable(np.arange(300, 0, -1))
+    rng = np.random.default_rng(0)
+    parts = [rng.integers(1, 4, n).astype(np.uint16) for n in (500, 90, 70, 3000)]
+    encoder = TokenEncoder(400, table, leb128=False, zstd_level=3)
+    plain = [encoder.encode(part) for part in parts]
+    assert {block.form for block in plain} == {0x12}
+    escaped = encoder.encode(np.full(900, 350, np.uint16))
+    decoder = TokenDecoder(400, table)
+
+    def run(blocks: list[EncodedBlock], sizes: list[int]) -> list[list[int]]:
+        """Decode blocks in one run."""
+        ends = np.cumsum([0, *sizes]).tolist()
+        whole = np.zeros(ends[-1], np.uint16)
+        outs = [
+            np.zeros(n, np.uint16) if apart else whole[a:b] for n, (a, b) in zip(sizes, pairwise(ends), strict=True)
+        ]
+        decoder.decode_run([(memoryview(one.data), one.form, out) for one, out in zip(blocks, outs, strict=True)])
+        return [out.tolist() for out in outs]
+
+    sizes = [len(part) for part in parts]
+    wanted = [part.tolist() for part in parts]
+    over = threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+    try:
+        assert run(plain, sizes) == wanted
+        assert run([*plain, escaped], [*sizes, 900]) == [*wanted, [350] * 900]
+        beyond = EncodedBlock(compress(np.full(90, 300, "<u2").tobytes(), 3), 0x12)
+        for wrong, size in ((beyond, 90), (EncodedBlock(plain[1].data + b"\0", 0x12), 90), (plain[1], 91)):
+            with pytest.raises(CorruptError):
+                run([plain[0], wrong, plain[2]], [500, size, 70])
+    finally:
+        over.set()
+        other.join()
+    assert run(plain, sizes) == wanted

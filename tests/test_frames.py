@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from contracts import allocates_at_most, check_reader
 from tokstore.errors import CorruptError
-from tokstore.frames import Dictionary, compress, decompress
+from tokstore.frames import Dictionary, compress, decompress, decompress_together
 
 LEVELS = (3, 9, 12, 19)
 TEXT = b"the quick brown fox jumps over the lazy dog, " * 30
@@ -136,3 +136,23 @@ def test_frames_on_many_threads() -> None:
     for one in threads:
         one.join()
     assert wrong == []
+
+
+def test_frames_decoded_together() -> None:
+    """Several frames by one call are what each is alone; one that is cut, longer or of another size is told."""
+    dictionary = Dictionary(b"a history to point into " * 9)
+    contents = [bytes(1000), b"abc" * 70_000, b"x", b"a history to point into it" * 50]
+    for history in (None, dictionary):
+        frames = [memoryview(compress(one, 3, history)) for one in contents]
+        sizes = [len(one) for one in contents]
+        found = decompress_together(frames, sizes, history)
+        assert found is not None
+        assert [bytes(one) for one in found] == contents
+        for number in range(4):
+            whole = bytes(frames[number])
+            for wrong in (whole + b"\0", whole + whole, whole[:-1]):
+                others = [*frames[:number], memoryview(wrong), *frames[number + 1 :]]
+                assert decompress_together(others, sizes, history) is None
+            assert (
+                decompress_together(frames, [*sizes[:number], sizes[number] + 1, *sizes[number + 1 :]], history) is None
+            )

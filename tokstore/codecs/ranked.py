@@ -8,6 +8,7 @@ one zstd call and one table look-up per block.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from tokstore.codecs.contract import (
 from tokstore.codecs.leb128 import decode_leb128, encode_leb128
 from tokstore.errors import CorruptError
 from tokstore.format import MAX_DICTIONARY_BYTES, MAX_RANKS
-from tokstore.frames import Dictionary
+from tokstore.frames import Dictionary, decompress_together
 from tokstore.packed import decode_packed, encode_packed
 from tokstore.recycling import recycling
 from tokstore.wire import unpack
@@ -251,7 +252,11 @@ class TokenDecoder:
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
-        """Decode several blocks, one after the other, so that ranks are looked up while they lie in the cache."""
+        """Decode several blocks: one after the other, so that ranks are looked up while they lie in the cache; but
+        beside other threads together, because each call that lets go of the interpreter then waits to have it back.
+        """
+        if len(blocks) > 1 and threading.active_count() > 1 and self._decode_together(blocks):
+            return
         entries, largest = self._entries, np.maximum.reduce
         table = self._short_table(blocks[0][2].dtype) if blocks else None
         words = recycling().empty(max(out.size for _, _, out in blocks), np.dtype(np.intp))
@@ -268,6 +273,36 @@ class TokenDecoder:
                     self._decode_u16(coded, out)
             else:
                 self.decode(data, form, out)
+
+    def _decode_together(self, blocks: Sequence[Run]) -> bool:
+        """Decode blocks of ranks without escapes, as most are; tell whether all were. What is wrong with one that was
+        not is found one by one.
+        """
+        form, outs = blocks[0][1], [out for _, _, out in blocks]
+        table = self._short_table(outs[0].dtype)
+        if form & 15 != RANK_U16 or form >> 4 not in _ZSTD or table is None or table.dtype != outs[0].dtype:
+            return False
+        if any(other != form or not out.size for _, other, out in blocks):
+            return False
+        dictionary = self._dictionary if form >> 4 == ZSTD_DICTIONARY else None
+        if form >> 4 == ZSTD_DICTIONARY and dictionary is None:
+            return False
+        found = decompress_together([data for data, _, _ in blocks], [2 * out.size for out in outs], dictionary)
+        if found is None:
+            return False
+        ends = np.cumsum([out.size for out in outs]).tolist()
+        words = recycling().empty(ends[-1], np.dtype(np.intp))[: ends[-1]]
+        for content, end, out in zip(found, ends, outs, strict=True):
+            words[end - out.size : end] = np.frombuffer(content, _U16)
+        if int(np.maximum.reduce(words)) >= self._entries:
+            return False
+        whole = _joined(outs)
+        if whole is not None:
+            table.take(words, out=whole, mode="wrap")
+            return True
+        for end, out in zip(ends, outs, strict=True):
+            table.take(words[end - out.size : end], out=out, mode="wrap")
+        return True
 
     @property
     def _dictionary(self) -> Dictionary | None:
@@ -313,3 +348,18 @@ class TokenDecoder:
         """Refuse ids outside the vocabulary."""
         if ids.size and int(ids.max()) >= self._vocab_size:
             raise CorruptError(f"an id lies outside the vocabulary of {self._vocab_size}", rule="codecs.md 2")
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    """Return flat arrays as one, if they lie one after another in one array."""
+    first, base = parts[0], parts[0].base
+    at = start = first.ctypes.data
+    for part in parts:
+        if part.base is not base or part.ctypes.data != at or not part.flags.c_contiguous:
+            return None
+        at += part.nbytes
+    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != first.dtype or not base.flags.c_contiguous:
+        return None
+    begin = (start - base.ctypes.data) // first.itemsize
+    joined: NDArray[Any] = base[begin : begin + (at - start) // first.itemsize]
+    return joined

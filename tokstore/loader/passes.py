@@ -35,6 +35,7 @@ class Pass(Iterator[Any]):
             batches=batches,
             done=done,
             threads=data._threads,
+            keys=data._emit.wide_keys,
         )
 
     def state(self) -> dict[str, int]:

@@ -31,14 +31,17 @@ _LANE_ROWS = 32
 """Rows that a slab should have of every lane, so that looking up a window is worth its calls."""
 
 
-def slab_values(lanes: int, mean: int) -> int:
+def slab_values(lanes: int, mean: int, keys: int) -> int:
     """Return the values that a slab should have.
 
     Args:
         lanes: Number of lanes.
         mean: Values of a row, on average.
+        keys: Arrays of int64 with an item for every value that are made of a slab whole. With several of them it is
+            they that take the memory.
     """
-    return min(max(_SLAB_VALUES, _LANE_ROWS * lanes * mean), _LARGEST_SLAB)
+    most = max(_SLAB_VALUES, _LARGEST_SLAB // (1 + 2 * keys))
+    return min(max(_SLAB_VALUES, _LANE_ROWS * lanes * mean), most)
 
 
 class Rows(NamedTuple):
@@ -61,6 +64,7 @@ class BatchIterator:
         batches: Number of batches of the rank; None for no end.
         done: Batches that this worker has made before.
         threads: Decoding threads.
+        keys: As of `slab_values`.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class BatchIterator:
         batches: int | None,
         done: int,
         threads: int,
+        keys: int,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokstore-decode")
         self._reader = make_reader(self._threads)
@@ -81,7 +86,7 @@ class BatchIterator:
         weakref.finalize(self, self._reader.stop)
         self._turns, self._start, self._end, self._batches = turns, start, end, batches
         mean = plan.seq_len or max(1, plan.values // plan.rows)
-        wanted = slab_values(plan.lanes, mean)
+        wanted = slab_values(plan.lanes, mean, keys)
         # Tiny sources have many epochs in a slab, and each costs some calls.
         most = plan.slab_rows if isinstance(plan, MixPlan) else _SLAB_EPOCHS * plan.rows // turns.ranks
         wanted = min(wanted, max(1, most) * mean)

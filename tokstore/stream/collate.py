@@ -48,6 +48,11 @@ class Emission:
     loss_mask: str | None = None
     shaped: tuple[str, tuple[int, ...]] | None = None
 
+    @property
+    def wide_keys(self) -> int:
+        """Names, beside the ids, of which a slab has an item for every value."""
+        return len((set(self.keys) & _PLACES) - {"input_ids"}) + len(self.aligned)
+
 
 Take = Callable[[I64, Sequence[str]], Mapping[str, Any]]
 """Returns columns of samples at positions, and their ids."""

@@ -231,4 +231,4 @@ def batch_bytes(plan: Plan | MixPlan, width: int, keys: int) -> int:
         keys: Tensors of a batch.
     """
     mean = plan.seq_len or max(1, plan.values // plan.rows)
-    return _DECODING_BYTES + min(slab_values(plan.lanes, mean), plan.values) * (2 * (width + 8 * keys) + 8)
+    return _DECODING_BYTES + min(slab_values(plan.lanes, mean, keys - 1), plan.values) * (2 * (width + 8 * keys) + 8)
