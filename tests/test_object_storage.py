@@ -337,7 +337,7 @@ def test_arguments_that_do_not_fit(server: ObjectServer, tmp_path: Path) -> None
     with pytest.raises(ts.UnsupportedError, match="refused"):
         ts.open("unknown://bucket/corpus")
     with pytest.raises(ValueError, match="file://"):
-        ts.open("file:///tmp/x")
+        ts.open("file:///corpus")
 
 
 def test_without_obstore(server: ObjectServer) -> None:

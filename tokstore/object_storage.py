@@ -34,6 +34,7 @@ _CONFLICT = "409 Conflict"
 _READ_ONLY: Final = ("http", "https")
 
 Result = TypeVar("Result")
+_ABANDONED: list[Any] = []
 
 
 class _Used:
@@ -122,8 +123,12 @@ class ObjectStorage:
         renew_after_fork(self)
 
     def renew(self) -> None:
-        """Make a new lock, and forget the connection of the parent."""
+        """Make a new lock, and set the client of the parent aside, in a forked child.
+
+        To close its connections here would take them out of the event queue that the parent still waits on.
+        """
         self._lock = threading.Lock()
+        _ABANDONED.append(self._store)
         self._store = None
 
     def __getstate__(self) -> dict[str, Any]:
