@@ -51,6 +51,7 @@ LAYERS = [
     "manifest",
     "page_parts",
     "growth",
+    "object_reading",
     "version",
     "sample_ids",
     "deliver",

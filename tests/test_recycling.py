@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tokstore as ts
-from tokstore.recycling import Recycling, recycling
+from tokstore.recycling import LEAST_BYTES, Recycling, recycling
 
 WORDS = np.dtype(np.int64)
 
@@ -66,8 +68,26 @@ def test_batches_of_a_scan_that_are_kept_keep_their_values(tmp_path: Path) -> No
     assert all(np.array_equal(head, values[first * 1000 :][:5]) for head, first in again)
 
 
-def test_every_thread_has_its_own() -> None:
-    from concurrent.futures import ThreadPoolExecutor
+def test_threads_never_hold_the_same_memory() -> None:
+    arrays = Recycling()
 
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(recycling).result() is not recycling()
+    def work(number: int) -> bool:
+        good = True
+        for _ in range(300):
+            mine = arrays.empty(LEAST_BYTES, np.dtype(np.uint8))
+            mine[:] = number
+            time.sleep(0)  # lets another thread run between writing and looking
+            good = good and bool((mine == number).all())
+            del mine
+        return good
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_memory_of_one_thread_serves_another() -> None:
+    def lend() -> int:
+        return int(recycling().empty(3 * LEAST_BYTES, np.dtype(np.uint8)).ctypes.data)
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        assert first.submit(lend).result() == second.submit(lend).result()

@@ -32,7 +32,16 @@ from tokstore.ranges import encode_ranges_of, find_nans, pack_bits, range_of, ra
 from tokstore.schema import Column
 from tokstore.wire import ROWS_BLOCK, TABLE_BLOCK, checksum, place_seed
 
-__all__ = ["BlockEncoder", "ColumnFacts", "HashedSink", "NewColumn", "Sink", "WrittenColumn", "write_column"]
+__all__ = [
+    "BlockEncoder",
+    "ColumnFacts",
+    "HashedSink",
+    "NewColumn",
+    "Sink",
+    "WrittenColumn",
+    "digest_values",
+    "write_column",
+]
 
 _ALIGNMENT = 8
 _SECTION_LEVEL = 9
@@ -77,6 +86,7 @@ class NewColumn:
         bounds: Where parts of the values begin, from 0 to the end; a part is one block, or one of each group.
         canonical: Returns the values that the digest is over, where those given are not the ones stored.
         quality: What was measured of a codec with losses (format.md 4.9).
+        digest: The values digest, where it is being made already.
     """
 
     column: Column
@@ -86,6 +96,7 @@ class NewColumn:
     bounds: list[int] | None = None
     canonical: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     quality: dict[int, object] | None = None
+    digest: Future[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,7 @@ def write_column(
 ) -> WrittenColumn:
     """Write the blocks of one column and make its table, rows section and entry."""
     kind, rows, column_id = new.column.type, new.rows, new.column.column_id
-    values_digest = pool.submit(_digest_values, new)
+    values_digest = new.digest or pool.submit(digest_values, rows, new.canonical)
     offsets, stored, forms, checksums = [], [], [], []
     codec, groups = new.encoder.codec, len(kind.groups)
     for block, encoded in enumerate(_encode_ahead(pool, new.encoder, rows.values, bounds)):
@@ -250,15 +261,15 @@ def _encode_ahead(
         yield from ahead.popleft().result()
 
 
-def _digest_values(new: NewColumn) -> bytes:
-    """Return the values digest of a column (format.md 10)."""
-    made, rows = hashlib.blake2b(digest_size=32), new.rows
-    if new.canonical is None:
+def digest_values(rows: ColumnRows, canonical: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> bytes:
+    """Return the values digest of a column (format.md 10); see `NewColumn` for `canonical`."""
+    made = hashlib.blake2b(digest_size=32)
+    if canonical is None:
         made.update(np.ascontiguousarray(rows.values).view(np.uint8).data)
     else:
         step = max(rows.width, _DIGESTED // rows.width * rows.width)
         for start in range(0, len(rows.values), step):
-            stored = new.canonical(rows.values[start : start + step])
+            stored = canonical(rows.values[start : start + step])
             made.update(np.ascontiguousarray(stored).view(np.uint8).data)
     if rows.lengths is not None:
         made.update(rows.lengths.astype("<u8").tobytes())

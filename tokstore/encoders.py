@@ -20,7 +20,7 @@ from tokstore.codecs.ranking import LEVELS, Level, choose_encoder
 from tokstore.codecs.text import TextEncoder
 from tokstore.codecs.vector_model import VectorModel
 from tokstore.column_types import BFLOAT16, BIT, EXACT, PCA, Bytes, Category, Codes, Score, Text, Tokens, Vector
-from tokstore.column_writer import NewColumn
+from tokstore.column_writer import NewColumn, digest_values
 from tokstore.frames import Dictionary, compress
 from tokstore.objects import CATEGORIES, CODE_MODEL, DICTIONARY, RANK_TABLE, VECTOR_MODEL, StoredObject, encode_object
 from tokstore.rounded import Rounded, twice_rounded
@@ -132,14 +132,15 @@ class Encoders:
         bounds = cut_ragged(lengths, block_values(kind))
         held = self._shared(column, lambda content: RankTable.decode(content, kind.vocab_size))
         shared = None if held is None else held.made
+        digest = pool.submit(digest_values, rows)  # beside counting, which takes one thread
         encoder = choose_encoder(rows.values, kind.vocab_size, level, shared, _estimated_bytes, pool)
         table = encoder.table
         if table is None:
-            return NewColumn(column, rows, encoder, bounds=bounds)
+            return NewColumn(column, rows, encoder, bounds=bounds, digest=digest)
         if held is not None and table is shared:
-            return NewColumn(column, rows, encoder, lambda: held.stored, bounds)
+            return NewColumn(column, rows, encoder, lambda: held.stored, bounds, digest=digest)
         made = pool.submit(encode_object, RANK_TABLE, table.encode())
-        return NewColumn(column, rows, encoder, self._bring(column, table, made), bounds)
+        return NewColumn(column, rows, encoder, self._bring(column, table, made), bounds, digest=digest)
 
     def _strings(self, column: Column, rows: ColumnRows, level: Level, pool: ThreadPoolExecutor) -> NewColumn:
         """Choose the dictionary of a shard of text."""

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.forking import renew_after_fork
+
 __all__ = ["LEAST_BYTES", "Given", "Recycling", "recycling"]
 
 LEAST_BYTES = 1 << 16  # smaller arrays are served well by the allocator
@@ -30,7 +32,7 @@ def _unused_count() -> int:
 class Recycling:
     """Make arrays in memory that is used again when nothing refers to the earlier array.
 
-    Not thread-safe: `recycling` gives every thread one of its own. What is lent belongs to the caller for as long as he
+    Thread-safe. What is lent belongs to the caller for as long as he
     holds the array, a view of it, or a tensor or buffer that shares its memory, since each of them holds a reference.
 
     Example:
@@ -45,21 +47,28 @@ class Recycling:
     def __init__(self) -> None:
         self._memory: list[NDArray[np.uint8]] = []
         self._unused = _unused_count()
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Make a new lock."""
+        self._lock = threading.Lock()
 
     def empty(self, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return an array of `size` undefined values."""
         nbytes = size * dtype.itemsize
         if not LEAST_BYTES <= nbytes <= _MOST_BYTES or dtype.hasobject:
             return np.empty(size, dtype)
-        for memory in self._memory:
-            if nbytes <= memory.nbytes <= _SPARE * nbytes and sys.getrefcount(memory) == self._unused:
-                return memory[:nbytes].view(dtype)
-        if len(self._memory) == _KEPT:
-            self._memory.pop(0)  # whoever holds it goes on holding it
-        # Some room more, so that the next batch, a little longer, fits too.
-        made = np.empty(nbytes + (nbytes >> 4), np.uint8)
-        self._memory.append(made)
-        return made[:nbytes].view(dtype)
+        with self._lock:
+            for memory in self._memory:
+                if nbytes <= memory.nbytes <= _SPARE * nbytes and sys.getrefcount(memory) == self._unused:
+                    return memory[:nbytes].view(dtype)
+            if len(self._memory) == _KEPT:
+                self._memory.pop(0)  # whoever holds it goes on holding it
+            # Some room more, so that the next batch, a little longer, fits too.
+            made = np.empty(nbytes + (nbytes >> 4), np.uint8)
+            self._memory.append(made)
+            return made[:nbytes].view(dtype)
 
 
 class Given:
@@ -81,12 +90,9 @@ class Given:
         return np.empty(size, dtype)
 
 
-_LOCAL = threading.local()
+_SHARED = Recycling()
 
 
 def recycling() -> Recycling:
-    """Return what lends arrays to this thread."""
-    found: Recycling | None = getattr(_LOCAL, "arrays", None)
-    if found is None:
-        found = _LOCAL.arrays = Recycling()
-    return found
+    """Return what lends arrays to this process: memory that one thread, or one open store, has used serves the next."""
+    return _SHARED

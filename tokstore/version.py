@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from tokstore.cache import Cache
 from tokstore.codecs.contract import BlockDecoder
-from tokstore.column_types import ColumnType
-from tokstore.decoders import decoder_for
 from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.format import HAS_DELETIONS, check_stored
 from tokstore.manifest import root_path
-from tokstore.objects import check_object_kind, decode_object, object_path
+from tokstore.object_reading import Objects
+from tokstore.objects import object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import ABSENT, CONSTANT, FIRST_FILE
@@ -36,7 +35,7 @@ from tokstore.storage import Range, Storage
 __all__ = ["ColumnPlace", "ShardRows", "Version"]
 
 _Item = TypeVar("_Item")
-_PAGES, _FILES, _FILE_BYTES, _OBJECT_BYTES, _BLOCK_BYTES = 64, 1024, 64 << 20, 64 << 20, 16 << 20
+_PAGES, _FILES, _FILE_BYTES, _BLOCK_BYTES = 64, 1024, 64 << 20, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,7 @@ class Version:
         self._deletions: Cache[int, Deletions] = Cache(_PAGES)
         self._shard_starts: Cache[int, Ints] = Cache(_PAGES)
         self._files: Cache[bytes, DataFile] = Cache(_FILES, _FILE_BYTES, lambda one: one.nbytes)
-        self._objects: Cache[bytes, bytes] = Cache(1024, _OBJECT_BYTES, len)
-        self._decoders: Cache[tuple[bytes, ColumnType, int], tuple[BlockDecoder, int]] = Cache(
-            1024, _OBJECT_BYTES, lambda one: one[1]
-        )
+        self._objects = Objects(self.read)
         self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
 
     @property
@@ -285,12 +281,11 @@ class Version:
                 self._files.put(place.file_id, DataFile(place, header, tail))
         for name, data in zip(objects, read[2 * len(places) :], strict=True):
             if data is not None:
-                self._objects.put(name, bytes(data))
+                self._objects.keep(name, bytes(data))
 
     def _named_objects(self, page: Page, file: int) -> dict[bytes, int]:
         """Return the stored objects that a file names and that are not loaded yet, with their bytes."""
-        named = page.objects_of(file)
-        return {name: nbytes for name, nbytes in named.items() if self._objects.get(name) is None}
+        return {name: nbytes for name, nbytes in page.objects_of(file).items() if name not in self._objects}
 
     def file_by_number(self, page: Page, number: int) -> DataFile:
         """Return one open file of a page; it is opened again if the cache has dropped it."""
@@ -326,38 +321,11 @@ class Version:
 
     def object_content(self, file: DataFile, one: ObjectRef) -> bytes:
         """Return the content of an object that a file names."""
-        said = (one.digest, one.stored_bytes, one.kind, one.content_bytes)
-        if one.offset is not None:
-            return decode_object(file.embedded(one), *said)
-        path = object_path(one.digest)
-        data: bytes | memoryview | None = self._objects.get(one.digest)
-        if data is None:
-            (data,) = self.read([(path, 0, one.stored_bytes)])
-        try:
-            return decode_object(data if data is not None else b"", *said)
-        except TokstoreError as error:
-            raise type(error)(error.message, path=path, offset=error.offset, rule=error.rule) from error
+        return self._objects.content(file, one)
 
     def decoder(self, file: DataFile, column: Column) -> BlockDecoder:
         """Return the decoder of a column of a file; files with the same rank table share one."""
-        file.check_column(column.column_id, column.type)
-        one = file.object_of(column.column_id)
-        codec = int(file.entry(column.column_id)["codec"])
-        key = (b"" if one is None else one.digest, column.type, codec)
-        found = self._decoders.get(key)
-        if found is None:
-            try:
-                if one is not None:
-                    check_object_kind(column.type, codec, one.kind)
-                content = None if one is None else self.object_content(file, one)
-                found = (decoder_for(column.type, codec, content), 0 if content is None else 3 * len(content))
-            except TokstoreError as error:
-                path = error.path or (object_path(key[0]) if one and one.offset is None else file.place.path)
-                raise type(error)(
-                    error.message, path=path, offset=error.offset, rule=error.rule, hint=error.hint
-                ) from error
-            self._decoders.put(key, found)
-        return found[0]
+        return self._objects.decoder(file, column)
 
 
 def _runs(values: Ints) -> Iterator[tuple[int, slice]]:

@@ -290,18 +290,14 @@ class TokenDecoder:
         found = decompress_together([data for data, _, _ in blocks], [2 * out.size for out in outs], dictionary)
         if found is None:
             return False
-        ends = np.cumsum([out.size for out in outs]).tolist()
-        words = recycling().empty(ends[-1], np.dtype(np.intp))[: ends[-1]]
-        for content, end, out in zip(found, ends, outs, strict=True):
-            words[end - out.size : end] = np.frombuffer(content, _U16)
-        if int(np.maximum.reduce(words)) >= self._entries:
-            return False
-        whole = _joined(outs)
-        if whole is not None:
-            table.take(words, out=whole, mode="wrap")
-            return True
-        for end, out in zip(ends, outs, strict=True):
-            table.take(words[end - out.size : end], out=out, mode="wrap")
+        # `take` would make an array of machine words of its own for every block; these lie in the cache.
+        words = recycling().empty(max(out.size for out in outs), np.dtype(np.intp))
+        for content, out in zip(found, outs, strict=True):
+            ranks = np.frombuffer(content, _U16)
+            if int(np.maximum.reduce(ranks)) >= self._entries:
+                return False
+            words[: out.size] = ranks
+            table.take(words[: out.size], out=out, mode="wrap")
         return True
 
     @property
@@ -348,18 +344,3 @@ class TokenDecoder:
         """Refuse ids outside the vocabulary."""
         if ids.size and int(ids.max()) >= self._vocab_size:
             raise CorruptError(f"an id lies outside the vocabulary of {self._vocab_size}", rule="codecs.md 2")
-
-
-def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
-    """Return flat arrays as one, if they lie one after another in one array."""
-    first, base = parts[0], parts[0].base
-    at = start = first.ctypes.data
-    for part in parts:
-        if part.base is not base or part.ctypes.data != at or not part.flags.c_contiguous:
-            return None
-        at += part.nbytes
-    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != first.dtype or not base.flags.c_contiguous:
-        return None
-    begin = (start - base.ctypes.data) // first.itemsize
-    joined: NDArray[Any] = base[begin : begin + (at - start) // first.itemsize]
-    return joined

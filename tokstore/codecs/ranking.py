@@ -24,6 +24,7 @@ __all__ = ["LEVELS", "Level", "choose_encoder"]
 
 _SMALLEST_TABLED = 65_536
 _SAMPLES = 16
+_SAMPLES_UNAIDED = 4  # a table pays by far or not at all; dictionaries differ by a few per cent
 _WINDOW = 32_768
 _GOLDEN = 0.6180339887
 _MUST_SAVE = 0.02
@@ -129,9 +130,10 @@ def _windows(values: Ids, grids: Sequence[tuple[int, int]]) -> list[Ids]:
     # In the middle of what lies between two stretches of the finest grid.
     offset = (spacing + held / parts - width) / 2
     found: list[Ids] = []
+    samples = _SAMPLES if grids else _SAMPLES_UNAIDED
     for step in range(4 * _SAMPLES):
         start = int(int(parts * (step * _GOLDEN % 1)) * spacing + offset)
-        if len(found) < _SAMPLES and not any(_overlaps(start, width, count / n, h / n) for n, h in grids[:-1]):
+        if len(found) < samples and not any(_overlaps(start, width, count / n, h / n) for n, h in grids[:-1]):
             found.append(values[start : start + width])
     return found or [values[:width]]
 
