@@ -261,3 +261,58 @@ def test_samples_at_tells_ranges(packing: Any, special: dict[str, Any]) -> None:
                 at = 1 if extra and "bos_id" in special and start == 0 and ids[0] == 1 and ids[1:2] == stored[:1] else 0
                 assert ids[at : at + len(stored)] == stored
                 assert 0 <= extra <= 2
+
+
+def drawn(lengths: Any, weights: Any) -> FakeSource:
+    """Return a source with weights."""
+    source = FakeSource(lengths, eos_id=5)
+    source.weights = np.asarray(weights, np.uint32)
+    return source
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_windows_with_weights_are_counted(packing: Any, shuffle: bool) -> None:
+    """As many windows as the lines of the first epoch have, whose lanes follow from weights and not from lengths."""
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(1, 2000, 2500)
+    for weights in (np.full(2500, 1 << 14), np.where(np.arange(2500) < 600, 9 << 16, 0)):
+        data = stream(
+            drawn(lengths.tolist(), weights), packing, seq_len=2048, buffer=1, shuffle=shuffle,
+            lanes=3 if shuffle else None,
+        )  # fmt: skip
+        reader: Any = data._reader(None)
+        reader.segments(np.arange(data.rows_per_epoch))
+        real = {key for (_, key), window in reader._windows.items() if window.stop > window.start}
+        assert data.plan(rows=1)["windows"] == len(real) > 1
+
+
+@pytest.mark.parametrize("overlong", ["truncate", "drop"])
+@pytest.mark.parametrize("buffer", [1, 64 << 20])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_shares_with_weights_are_those_of_copies(packing: Any, buffer: int, overlong: Any) -> None:
+    """Each copy that an epoch hands out is counted by itself, as it is found in the rows one piece after another."""
+    rule = overlong if packing in ("whole", None) else None
+    lengths = np.array([(37 * i % 331) + (900 if i % 50 == 0 else 0) for i in range(700)])
+    weights = np.array([(i * 7919 % 5) << 15 for i in range(700)])
+    options = {"buffer": buffer, "overlong": rule, "emit": ("attention_mask",), "eos_id": None}
+    data = stream(drawn(lengths.tolist(), weights), packing, **options)
+    plan = data.plan()
+    places = sum(int(batch["attention_mask"].sum()) for batch in data)
+    assert plan["filled"] == pytest.approx(places / (plan["rows"] * 256))
+    whole = cut = longer = 0
+    for number in range(len(data)):
+        found = data.samples_at(batches=number)
+        begins = found["start"] == 0
+        sizes, stops = lengths[found["position"][begins]], found["stop"][begins]
+        longer += int((sizes > 256).sum())
+        whole += int(((sizes <= 256) & (stops == sizes)).sum())
+        cut += int(((sizes <= 256) & (stops < sizes)).sum())
+    assert plan["cut_samples"] == pytest.approx(cut / (whole + cut))
+    assert cut > 0 or packing != "concat"
+    if packing in ("concat", "fit"):
+        assert plan["overlong_samples"] == pytest.approx(longer / (whole + cut + longer))
+        return
+    assert plan["overlong_samples"] == pytest.approx(weights[lengths > 256].sum() / weights[lengths > 0].sum())
+    if overlong == "truncate":  # each epoch draws nearly as many
+        assert plan["overlong_samples"] == pytest.approx(longer / (whole + longer), abs=0.01)

@@ -61,7 +61,9 @@ class Planned(Resumable):
             - ``"held_bytes"``: what of ``"memory_bytes"`` are decoded tokens of the source, with their tables.
             - ``"examined_rows"``, and of those ``"filled"``, the share of their places that hold tokens (None without
               `seq_len`), ``"cut_samples"``, the share of the samples that fit a row and are cut all the same, and
-              ``"overlong_samples"``, the share of those that are longer than a row.
+              ``"overlong_samples"``, the share of those that are longer than a row. With weights every copy counts as
+              a sample of its own, and one that the drawing cuts off (order.md 11.3) as cut; copies longer than a row,
+              where rows are whole samples, are those that weights lead to expect.
             - ``"order"``, against a full permutation of the same samples: ``"same_stretch"``, the share of the pairs of
               samples of a global batch that lie within the same 2**18 tokens or so of the view,
               ``"same_stretch_if_permuted"``, ``"effective_samples"`` (one over the design effect: what a batch is worth
@@ -109,13 +111,16 @@ class Planned(Resumable):
     def _forecast(self, number: int, source: Source, plan: Plan, turns: Turns, rows: int) -> SourceForecast:
         """Simulate an epoch of one source."""
 
+        pool = self._pools.get(number)
+
         def segments(wanted: NDArray[np.int64]) -> Segments:
             # A new reader each time: windows that were planned are let go.
             threads: Any = None  # nothing is decoded
             reader = RowReader(
-                source, plan, self._pools.get(number), threads, dtype=self._dtype, pad=self._pad, documents=True,
+                source, plan, pool, threads, dtype=self._dtype, pad=self._pad, documents=True,
                 following=False,
             )  # fmt: skip
             return reader.segments(wanted)
 
-        return forecast(source, plan, segments, turns, width=self._dtype.itemsize, most=rows)
+        held, width = 0 if pool is None else pool.held, self._dtype.itemsize
+        return forecast(source, plan, segments, turns, pooled=held, width=width, most=rows)

@@ -23,12 +23,14 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.shuffling import OrderQuality, measure_order, stretches_of
 from tokstore.stream.slab import Segments, join_segments
 from tokstore.stream.source import Source
+from tokstore.stream.span_windows import SpanWindows, before
 
 __all__ = ["SourceForecast", "batch_bytes", "count_windows", "forecast", "stored_range"]
 
 I64 = NDArray[np.int64]
 _ROWS_AT_ONCE = 1 << 14
 _SAMPLES_COUNTED, _RUNS = 1 << 22, 64
+_SAMPLES_AT_ONCE = 1 << 20
 _LINE_ITEM_BYTES, _ROW_ITEM_BYTES, _POOL_ITEM_BYTES = 16, 80, 72
 _DECODING_BYTES = 24 << 20
 """Threads, stored blocks, blocks that are wanted in part, by measurement."""
@@ -63,6 +65,7 @@ def forecast(
     segments: Callable[[I64], Segments],
     turns: Turns,
     *,
+    pooled: int,
     width: int,
     most: int,
 ) -> SourceForecast:
@@ -73,6 +76,7 @@ def forecast(
         plan: Its order.
         segments: Returns the pieces of rows of the source.
         turns: Ranks, workers, and rows of a batch.
+        pooled: Values that a pool holds: with weights, those of the samples that can be drawn.
         width: Bytes of an id in memory.
         most: Rows to look at.
     """
@@ -98,7 +102,7 @@ def forecast(
         block_bytes=nbytes,
         decodes=decodes,
         bytes_read=None if nbytes is None else round(nbytes * decodes),
-        held_bytes=_held(plan, len(source), windows, held, width),
+        held_bytes=_held(plan, len(source), windows, held, pooled, width),
         examined_rows=examined,
         filled=values / (examined * plan.seq_len) if plan.seq_len else None,
         cut_samples=cut,
@@ -110,29 +114,23 @@ def forecast(
 
 
 def count_windows(plan: Plan) -> int:
-    """Return the windows of an epoch: 1 for a pool, else those of all lanes in the first epoch (order.md 5.4).
+    """Return the windows of an epoch: 1 for a pool, else those of all lanes in the first epoch.
 
-    Where a line is counted in values, windows begin at the next piece of about 2**15 values, which only lengths tell,
-    and one that would begin in the last piece of a lane is none: half of those are counted.
+    They are counted exactly where they begin with spans (order.md 6.5 and 11.3). Else windows begin at the next piece
+    of about 2**15 values (5.4), which only lengths tell, and one that would begin in the last piece of a lane is none:
+    half of those are counted.
     """
     if plan.pooled:
         return 1
+    if plan.is_weighted or plan.span_rows is not None:
+        return SpanWindows(plan, 0).count(plan.line_values() if plan.span_rows is None else plan.span_rows)
     spans, hands = dealt_spans(plan, 0)
-    begins = np.zeros(plan.spans + 1, np.int64)
-    np.cumsum(np.diff(plan.effective())[spans], out=begins[1:])
+    begins = before(plan.line_values()[spans])
     found = 0
-    for lane, (first, stop) in enumerate(zip(hands[:-1].tolist(), hands[1:].tolist(), strict=True)):
-        values = int(begins[stop] - begins[first])
-        if not values:
-            continue
-        second = window_target(1, lane, plan.lanes, plan.window)
-        targets = np.arange(second, values, plan.window)
-        if plan.span_rows is not None:  # windows begin with spans there, and a long span swallows several of them
-            hand = np.unique(np.searchsorted(begins[first:stop] - begins[first], targets))
-            targets = hand[(hand > 0) & (hand < stop - first)]
-        else:
-            targets = targets[targets < values - BLOCK // 2]
-        found += 1 + len(targets)
+    for lane, values in enumerate(np.diff(begins[hands]).tolist()):
+        if values:
+            targets = np.arange(window_target(1, lane, plan.lanes, plan.window), values, plan.window)
+            found += 1 + int(np.count_nonzero(targets < values - BLOCK // 2))
     return max(found, 1)
 
 
@@ -148,19 +146,34 @@ def _pieces(segments: Callable[[I64], Segments], rows: int) -> Segments:
 
 
 def _cut(source: Source, plan: Plan, pieces: Segments) -> tuple[float, float]:
-    """Return the share of the samples that fit a row and are cut all the same, and of those longer than a row."""
-    if plan.seq_len is None or not len(pieces.position):
+    """Return the share of the samples that fit a row and are cut all the same, and of those longer than a row.
+
+    A sample is counted where it begins, and, with weights, each of its copies by itself.
+    """
+    begins = np.flatnonzero(pieces.first == 0)
+    if plan.seq_len is None or not len(begins):
         return 0.0, 0.0
-    found, which = np.unique(pieces.position, return_inverse=True)
-    lengths = _lengths_at(source, found) + (plan.bos is not None) + (plan.eos is not None)
+    samples, which = np.unique(pieces.position[begins], return_inverse=True)
+    lengths = (_lengths_at(source, samples) + (plan.bos is not None) + (plan.eos is not None))[which]
     short = lengths <= plan.seq_len
-    part = np.zeros(len(found), bool)
-    part[which[pieces.length < lengths[which]]] = True
     fitting = int(short.sum())
-    overlong = (len(short) - fitting) / len(short)
+    overlong = 1 - fitting / len(short)
     if plan.span_rows is not None:  # some of them may be dropped
-        overlong = plan.overlong_samples / len(source)
-    return (int((part & short).sum()) / fitting if fitting else 0.0), overlong
+        overlong = _overlong_copies(source, plan) if plan.is_weighted else plan.overlong_samples / len(source)
+    cut = int((short & (pieces.length[begins] < lengths)).sum())
+    return (cut / fitting if fitting else 0.0), overlong
+
+
+def _overlong_copies(source: Source, plan: Plan) -> float:
+    """Return the share of the copies that weights lead to expect whose samples are longer than a row."""
+    total, longer = 0, 0
+    inserted = (plan.bos is not None) + (plan.eos is not None)
+    for first in range(0, len(source), _SAMPLES_AT_ONCE):
+        stop = min(first + _SAMPLES_AT_ONCE, len(source))
+        sizes, weights = source.lengths(first, stop) + inserted, source.fixed_weights(first, stop).astype(np.int64)
+        total += int(weights[sizes > 0].sum())
+        longer += int(weights[sizes > (plan.seq_len or 0)].sum())
+    return longer / max(1, total)
 
 
 def stored_range(source: Source, plan: Plan, positions: I64, first: I64, length: I64) -> tuple[I64, I64]:
@@ -213,10 +226,10 @@ def _together(plan: Plan, windows: int) -> float:
     return 1.0 if plan.pooled else min(1.0, plan.lanes / windows)
 
 
-def _held(plan: Plan, samples: int, windows: int, lanes: int, width: int) -> int:
+def _held(plan: Plan, samples: int, windows: int, lanes: int, pooled: int, width: int) -> int:
     """Estimate the bytes of the decoded tokens that a process holds of a source, and of the tables of their items."""
     if plan.pooled:
-        return plan.values * width + samples * _POOL_ITEM_BYTES
+        return pooled * width + samples * _POOL_ITEM_BYTES
     items = _ROW_ITEM_BYTES if plan.span_rows is not None else _LINE_ITEM_BYTES
     # Beside a window of every lane, one that comes next and one that is only just done with.
     return (plan.values * width + samples * items) // windows * min(windows, lanes + 2)

@@ -54,6 +54,14 @@ class SpanWindows:
         """Return the window that has a span."""
         return self._keys[int(np.searchsorted(self._firsts, hand, side="right")) - 1]
 
+    def count(self, counts: I64) -> int:
+        """Return how many windows have something on the line.
+
+        Args:
+            counts: int64, values, or rows, of every span in view order.
+        """
+        return int(np.count_nonzero(np.diff(before(counts[self.spans])[self._firsts])))
+
     def bounds(self, key: Key) -> tuple[int, int]:
         """Return the first hand of a window, and the end of its hands."""
         index = self._numbers[key]
