@@ -60,6 +60,7 @@ LAYERS = [
     "touched",
     "vector_reading",
     "reading",
+    "lossy_rows",
     "buffers",
     "intake_arrays",
     "intake",

@@ -92,6 +92,10 @@ class FakeSource:
         assert not list(columns)
         return {"sample_id": np.asarray(positions) + 1000}
 
+    def take_lossy(self, positions: I64, columns: list[str], lost: Any) -> dict[str, Any]:
+        """Return what `take` returns: nothing of it is ever lost."""
+        return self.take(positions, columns)
+
     def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None) -> NDArray[Any]:
         """Return ids of samples at ascending positions."""
         assert (np.diff(positions) > 0).all()

@@ -30,7 +30,7 @@ from tokstore.storage import Range
 from tokstore.vector_reading import VectorReading
 from tokstore.version import ShardRows, Version
 
-__all__ = ["block_edges", "read_lengths", "read_rows"]
+__all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
 
@@ -157,7 +157,7 @@ def _plan_column(
             try:
                 decoder = version.decoder(file, column)
             except (CorruptError, MissingFileError) as error:
-                if lost is None or _is_pruned(version, error):
+                if lost is None or is_pruned(version, error):
                     raise
                 # No block of the file can be decoded without its tables.
                 values[ragged_index(outs[part], v1 - v0)] = 0
@@ -240,7 +240,7 @@ def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost
     try:
         return version.read(ranges)
     except (CorruptError, MissingFileError) as error:
-        if lost is None or _is_pruned(version, error):
+        if lost is None or is_pruned(version, error):
             raise
     read: list[memoryview | None] = []
     for job, one in zip(wanted, ranges, strict=True):
@@ -252,7 +252,7 @@ def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost
     return read
 
 
-def _is_pruned(version: Version, error: Exception) -> bool:
+def is_pruned(version: Version, error: Exception) -> bool:
     """Tell whether a file is missing because the whole version is."""
     return isinstance(error, MissingFileError) and version.file_name is None and not version.is_there()
 

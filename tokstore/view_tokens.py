@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from itertools import pairwise
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from tokstore.column_types import Tokens
 from tokstore.deliver import deliver_batch, reorder, result_dtype
-from tokstore.errors import ColumnError, suggest
+from tokstore.errors import ColumnError, CorruptError, MissingFileError, suggest
 from tokstore.losses import Lost, TokensLost
+from tokstore.lossy_rows import read_lossy_rows
 from tokstore.packed import Ints
 from tokstore.ragged import Ragged
 from tokstore.reading import read_lengths, read_rows
@@ -238,6 +240,25 @@ class TokenReader(ViewReader):
             rows, wanted = reorder(rows, order), wanted[order]
         batch: Ragged = deliver_batch(column, rows)
         return batch, wanted
+
+    def take_lossy(self, positions: Ints, columns: Sequence[str], lost: TokensLost) -> dict[str, Any]:
+        """Return what `take` returns, and what cannot be read as missing: whole rows of texts and arrays too.
+
+        Args:
+            positions: As of `take`.
+            columns: Names.
+            lost: Told the blocks that cannot be read.
+        """
+        try:
+            return self.take(positions, columns)
+        except (CorruptError, MissingFileError):
+            groups, order = self._located(self._positions(positions), ascending=False)
+        ids, found = self._ids(groups), {}
+        for column in self._columns(columns):
+            rows, blocks = read_lossy_rows(self._version, column, groups)
+            lost.blocks += blocks
+            found[column.name] = deliver_batch(column, rows if order is None else reorder(rows, order))
+        return found | {"sample_id": ids if order is None else ids[order]}
 
     def _values(
         self,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokstore.column_types import Bytes, Mask, Text
+from tokstore.column_types import Bytes, Label, Mask, Text
 from tokstore.mixture import Mixture
 from tokstore.stream.aligned import Aligned, fill_of
 from tokstore.stream.arguments import emitted
@@ -15,6 +15,7 @@ from tokstore.stream.collate import KEYS, Emission
 from tokstore.stream.damage import Report
 from tokstore.stream.mixing import Joined, MixPlan
 from tokstore.stream.plan import Plan
+from tokstore.stream.slab import NOTHING
 
 __all__ = ["aligned_reader", "contents_of"]
 
@@ -99,7 +100,13 @@ def _emission(
         if name in aligned or (isinstance(source.schema[name], Mask) and source.schema[name].of == tokens)
     }
     columns = tuple(name for name in columns if name not in fills)
-    return Emission(keys, labels, documents == "separate", single, flat, columns, fills, loss_mask)
+    missing = _unlearned(source.schema, columns)
+    return Emission(keys, labels, documents == "separate", single, flat, columns, fills, loss_mask, missing=missing)
+
+
+def _unlearned(schema: Mapping[str, Any], columns: Sequence[str]) -> dict[str, int]:
+    """Return what columns of labels give where there is none: what losses leave out."""
+    return {name: NOTHING for name in columns if isinstance(schema[name], Label)}
 
 
 def _code_emission(source: CodeRows, emit: Sequence[str] | None) -> Emission:
@@ -117,7 +124,7 @@ def _code_emission(source: CodeRows, emit: Sequence[str] | None) -> Emission:
     keys, _ = emitted(emit, None, ("sample_ids", "valid"), tuple(schema))
     columns = tuple(one for one in keys if one in schema and one != name)
     shape = tuple(one or 0 for one in source.codes.shape)
-    return Emission(keys, None, True, True, False, columns, shaped=(name, shape))
+    return Emission(keys, None, True, True, False, columns, shaped=(name, shape), missing=_unlearned(schema, columns))
 
 
 def _refuse_for_codes(column: str, **options: Any) -> None:

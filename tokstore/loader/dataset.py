@@ -108,11 +108,12 @@ class StreamingDataset(Planned):
         buffer: Bytes of decoded tokens held, 2 a token (4 with vocabularies above 65,536); part of the order, because
             a source that fits is shuffled whole and a larger one by windows.
         threads: Decoding threads; by default as many as processors, at most 4.
-        on_corrupt: What becomes of blocks of tokens, or of columns beside them, that cannot be read, because a checksum
-            fails or their file is gone: ``"raise"`` an error, or ``"skip"`` them. Their tokens are padding with the
-            label -100 then, everything else stays as and where it is, ``progress()`` counts them, and there is one
-            warning per file; rows of codes that lack some are not ``valid``. Where the lengths of samples cannot be
-            read either, or a column with one value per sample, it is an error always.
+        on_corrupt: What becomes of blocks that cannot be read, because a checksum fails or their file is gone:
+            ``"raise"`` an error, or ``"skip"`` them. Tokens are padding with the label -100 then, and rows of codes
+            that lack some are not ``valid``; a column with one value per sample has what a missing value has: NaN,
+            None (texts, categories), -100 (`Label`), else 0 or an empty array. Everything else stays as and where it
+            is, ``progress()`` counts, and there is one warning per file. Where the lengths of samples cannot be read
+            either, it is an error always.
         transform: ``transform(batch, rng)``, called in the process that makes the batch with the `Batch` (single rows:
             the dict) and a `numpy.random.Generator` that depends on `seed` and the batch's first row alone (order.md
             7.9): not on workers or where the run was resumed, but on how ranks share rows. It changes the batch in

@@ -23,6 +23,7 @@ class Pass(Iterator[Any]):
         self._data, self._turns, self._first, self._end = data, turns, start, end
         self._done = done
         self._aligned = data._aligned()
+        self._take = data._source.take if data._skipped is None else data._skipped.taking(data._source)
         self._slab: Slab | None = None
         self._parts: dict[str, Split | list[Any]] = {}
         self.closed = False
@@ -52,7 +53,7 @@ class Pass(Iterator[Any]):
             raise
         if rows.slab is not self._slab:
             self._slab = rows.slab
-            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
+            self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, self._take, self._aligned)
         skipped = data._skipped
         if skipped is not None:
             skipped.tokens += rows.slab.count_lost(rows.start, rows.stop)
@@ -93,7 +94,7 @@ class Pass(Iterator[Any]):
                     slab, numbers = self._rows.next_slab()
                 except StopIteration:
                     return
-                parts = collate(slab, turns.batch_rows, data._emit, data._pad, data._source.take, self._aligned)
+                parts = collate(slab, turns.batch_rows, data._emit, data._pad, self._take, self._aligned)
                 self._done += len(numbers)
                 places = [self._place(number) for number in numbers]
                 plain, skipped = data._batch_size is None, data._skipped

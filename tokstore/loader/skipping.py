@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tokstore.losses import LostBlock
+import numpy as np
+from numpy.typing import NDArray
+
+from tokstore.losses import LostBlock, TokensLost
+from tokstore.stream.collate import Take
+from tokstore.stream.source import Source
 
 __all__ = ["Skipped"]
 
@@ -36,14 +42,26 @@ class Skipped:
         self._told += len(found)
         return found
 
+    def taking(self, source: Source) -> Take:
+        """Return what reads columns of samples past what cannot be read, and notes that."""
+
+        def take(positions: NDArray[np.int64], columns: Sequence[str]) -> Mapping[str, Any]:
+            lost = TokensLost()
+            found = source.take_lossy(positions, columns, lost)
+            for block in lost.blocks:
+                self.add(block)
+            return found
+
+        return take
+
     def warn(self, blocks: Sequence[LostBlock]) -> None:
         """Warn of files that were not warned of before."""
         for block in blocks:
             if block.path not in self._warned:
                 self._warned.add(block.path)
                 warnings.warn(
-                    f"{block.path}: block {block.block} of {block.column!r}: {block.reason}; tokens of this file that "
-                    "cannot be read are skipped as padding (on_corrupt='skip')",
+                    f"{block.path}: block {block.block} of {block.column!r}: {block.reason}; what cannot be read "
+                    "of this file is padding, or missing where it is no token (on_corrupt='skip')",
                     RuntimeWarning,
                     stacklevel=2,
                 )

@@ -105,6 +105,11 @@ class CodeRows:
         found: Mapping[str, Any] = self.view.take(positions, columns)
         return found
 
+    def take_lossy(self, positions: I64, columns: Sequence[str], lost: TokensLost) -> Mapping[str, Any]:
+        """Return columns of samples, what cannot be read as missing."""
+        found: Mapping[str, Any] = self.view.take_lossy(positions, columns, lost)
+        return found
+
     def read_aligned(self, positions: I64, name: str, start: int, stop: int, *, lost: TokensLost | None = None) -> Any:
         """Refuse: no column has a value for every code."""
         raise TypeError("rows of codes have no columns with a value for every code")

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from tokstore.ragged import Ragged
 from tokstore.recycling import LEAST_BYTES, recycling
+from tokstore.soft_labels import SoftLabels
 from tokstore.stream.aligned import Aligned, Spread, spread, without
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab
 from tokstore.stream.windows import counting
 
-__all__ = ["KEYS", "Emission", "Split", "collate"]
+__all__ = ["KEYS", "Emission", "Split", "Take", "collate"]
 
 I64 = NDArray[np.int64]
 _WORDS = np.dtype(np.int64)
@@ -36,6 +37,7 @@ class Emission:
         aligned: Those of the names that are columns with a value for every token, and what padding has of them.
         loss_mask: The column that says which ids are learned.
         shaped: For rows of codes the name of their column, and the shape of a sample.
+        missing: What those of the columns that have no NaN give for a sample without a value, 0 by default.
     """
 
     keys: tuple[str, ...]
@@ -47,6 +49,7 @@ class Emission:
     aligned: Mapping[str, Any] = field(default_factory=dict)
     loss_mask: str | None = None
     shaped: tuple[str, tuple[int, ...]] | None = None
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def wide_keys(self) -> int:
@@ -238,23 +241,42 @@ class _Batch:
 
     def taken(self, take: Take, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns, and ``"sample_id"``, of the samples of the batch: one value per row or per segment."""
-        found = take(self.segments.position, columns)
+        found = {name: self._filled(name, one) for name, one in take(self.segments.position, columns).items()}
         if not self.emission.single or len(self.segments.position) == self.count:
             return found
-        spread: dict[str, Any] = {}
-        for name in ("sample_id", *columns):
-            if isinstance(found[name], list):
-                texts: list[Any] = [None] * self.count
-                for row, text in zip(self.segments.row.tolist(), found[name], strict=True):
-                    texts[row] = text
-                spread[name] = texts
-                continue
-            column = np.asarray(found[name])
-            fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else 0
-            made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
-            made[np.flatnonzero(self.used)] = column
-            spread[name] = made
-        return spread
+        return {name: self._spread(name, found[name]) for name in ("sample_id", *columns)}
+
+    def _spread(self, name: str, column: Any) -> Any:
+        """Return a column with a value for rows that only fill up the batch, too."""
+        there = np.flatnonzero(self.used)
+        if isinstance(column, list):
+            texts: list[Any] = [None] * self.count
+            for row, text in zip(there.tolist(), column, strict=True):
+                texts[row] = text
+            return texts
+        if isinstance(column, Ragged):
+            lengths = np.zeros(self.count, np.int64)
+            lengths[there] = column.lengths
+            return Ragged(column.values, lengths)
+        if isinstance(column, SoftLabels):
+            probs = np.full((self.count, column.probs.shape[1]), np.nan, np.float32)
+            probs[there] = column.probs
+            ids = None if column.ids is None else np.zeros(probs.shape, np.int64)
+            if ids is not None:
+                ids[there] = column.ids
+            return SoftLabels(ids, probs, column.classes)
+        fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else self._missing(name)
+        made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
+        made[there] = column
+        return made
+
+    def _missing(self, name: str) -> int:
+        """Return what a column without NaN gives where there is no value."""
+        return self.emission.missing.get(name, 0)
+
+    def _filled(self, name: str, column: Any) -> Any:
+        """Return a column with numbers where values are missing: a tensor has no other way to say so."""
+        return column.filled(self._missing(name)) if isinstance(column, np.ma.MaskedArray) else column
 
 
 _MADE: dict[str, Callable[[_Batch], Any]] = {
@@ -363,6 +385,6 @@ def _split(column: Any, slab: Slab, batch_rows: int, emission: Emission) -> Spli
     edges = np.arange(0, len(slab.used) + 1, batch_rows)
     if not emission.single:
         edges = np.searchsorted(slab.segments.row, edges)
-    if isinstance(column, np.ndarray) and not isinstance(column, np.ma.MaskedArray):
+    if isinstance(column, np.ndarray):
         return Split(column, edges.tolist())
     return [column[a:b] for a, b in pairwise(edges.tolist())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.errors import UnsupportedError
+from tokstore.losses import TokensLost
 from tokstore.order import EndingMixing, Mixing, spread
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
@@ -205,12 +206,22 @@ class Joined:
 
     def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns of samples, and their ``"sample_id"`` in their own sources."""
+        return self._taken(positions, columns, lambda source, own: source.take(own, columns))
+
+    def take_lossy(self, positions: I64, columns: Sequence[str], lost: TokensLost) -> Mapping[str, Any]:
+        """Return columns of samples, what cannot be read as missing."""
+        return self._taken(positions, columns, lambda source, own: source.take_lossy(own, columns, lost))
+
+    def _taken(
+        self, positions: I64, columns: Sequence[str], take: Callable[[Source, I64], Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        """Return what is taken of every source, in the order of the positions."""
         source, own = self.locate(positions)
         numbers = np.unique(source).tolist()
         if len(numbers) < 2:
-            return self.sources[numbers[0] if numbers else 0].take(own, columns)
+            return take(self.sources[numbers[0] if numbers else 0], own)
         at = [np.flatnonzero(source == number) for number in numbers]
-        parts = [self.sources[number].take(own[one], columns) for number, one in zip(numbers, at, strict=True)]
+        parts = [take(self.sources[number], own[one]) for number, one in zip(numbers, at, strict=True)]
         back = np.argsort(np.concatenate(at), kind="stable")
         return {name: _together(name, [part[name] for part in parts], back) for name in ("sample_id", *columns)}
 

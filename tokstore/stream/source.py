@@ -75,6 +75,9 @@ class Source(Protocol):
     def take(self, positions: I64, columns: Sequence[str]) -> Mapping[str, Any]:
         """Return columns of samples at positions, and their ``"sample_id"``."""
 
+    def take_lossy(self, positions: I64, columns: Sequence[str], lost: TokensLost) -> Mapping[str, Any]:
+        """Return what `take` returns, what cannot be read as missing, and note it in `lost`."""
+
     def read_aligned(
         self, positions: I64, name: str, start: int, stop: int, *, lost: TokensLost | None = None
     ) -> tuple[Ragged, I64]:
