@@ -441,3 +441,32 @@ def test_nothing_to_draw() -> None:
     mix = ts.Mixture({"a": FakeSource([4] * 4), "b": weighted([4], [0])}, shares={"a": 1, "b": 1})
     with pytest.raises(ValueError, match="source 'b': all weights are 0"):
         stream(mix, seq_len=8, epochs=None)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:This DataLoader will create:UserWarning")
+def test_workers_tell_what_they_pad_and_cut() -> None:
+    """However many workers make the windows, each counts once, in every pass, with one source or several."""
+    rng = np.random.default_rng(8)
+    heavy = weighted(rng.integers(1, 200, 6000), rng.integers(0, 2 * ONE, 6000))
+    light = weighted([7, 9, 30], [ONE, ONE // 2, ONE // 3])
+    ends = {"heavy": 2, "light": 40}
+    mix = ts.Mixture({"heavy": heavy, "light": light}, shares={"heavy": 9, "light": 1}, max_epochs=ends)  # type: ignore[dict-item]
+    cases: list[tuple[Any, int, dict[str, Any]]] = [
+        (heavy, 1, {"buffer": 1, "lanes": 3}),
+        (heavy, 2, {"packing": "whole", "overlong": "truncate"}),
+        (mix, 1, {}),
+    ]
+    for source, passes, options in cases:
+        found = []
+        for number in (0, 1, 2):
+            data = stream(source, seq_len=64, batch_size=16, emit=("input_ids",), **options)
+            loader: Any = data.loader(num_workers=number, multiprocessing_context="fork" if number else None)
+            told = []
+            for _ in range(passes):
+                assert sum(1 for _ in loader) > 100
+                told.append(data.progress())
+            assert loader.state_dict() == data.state_at(rows=told[-1]["rows"])
+            found.append(told)
+        assert found[1:] == found[:-1]
+        own = "" if source is heavy else "/light"
+        assert found[0][-1][f"padded{own}"] + found[0][-1][f"cut{own}"] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tokstore.loader.batch import Batch
 from tokstore.losses import LostBlock
 from tokstore.stream.collate import Split
+from tokstore.stream.tally import Counted
 
 __all__ = ["Chunk", "StreamLoader", "as_tensor", "crossing_batches", "first_row", "make_loader"]
 
@@ -36,6 +37,7 @@ class Chunk:
         places: The rows of every batch, and the row after it.
         plain: Batches are single rows, as plain dicts.
         lost: How many of their tokens are lost, and which blocks were lost since the last chunk.
+        drawn: What was padded and cut by weights since the last chunk.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class Chunk:
         places: list[tuple[range, int]],
         plain: bool,
         lost: tuple[int, list[LostBlock]] | None = None,
+        drawn: Sequence[Counted] = (),
     ) -> None:
-        self._places, self._plain, self.lost = places, plain, lost
+        self._places, self._plain, self.lost, self.drawn = places, plain, lost, drawn
         self._columns: dict[str, _Narrow | list[Any]] = {
             name: _Narrow(one) if isinstance(one, Split) else one for name, one in parts.items()
         }
@@ -151,6 +154,8 @@ class StreamLoader(DataLoader[Any]):
                 for block in chunk.lost[1]:
                     stream._skipped.add(block)
                 stream._skipped.warn(stream._skipped.news())
+            for counted in chunk.drawn:
+                stream._tally.count(*counted)
             for batch in chunk.batches():
                 start += stream._global_rows
                 stream._progress = start if end is None else min(start, end)

@@ -88,6 +88,7 @@ class Pass(Iterator[Any]):
     def chunks(self) -> Iterator[Chunk]:
         """Yield all batches of a slab at once."""
         data, turns = self._data, self._turns
+        data._tally.news()
         try:
             while True:
                 try:
@@ -100,14 +101,15 @@ class Pass(Iterator[Any]):
                 plain, skipped = data._batch_size is None, data._skipped
                 # Counted where the batches are handed out.
                 lost = None if skipped is None else (slab.count_lost(0, len(slab.used)), skipped.news())
+                drawn = data._tally.news()
                 if data._transform is None:
-                    yield Chunk(parts, places, plain, lost)
+                    yield Chunk(parts, places, plain, lost, drawn)
                     continue
                 batches = []
                 for at, (number, (rows, after)) in enumerate(zip(numbers, places, strict=True)):
                     tensors = {name: as_tensor(one, at) for name, one in parts.items()}
                     batches.append(self._handed_out(tensors, rows, after, number))
-                yield Chunk(joined(batches, plain=plain), places, plain, lost)
+                yield Chunk(joined(batches, plain=plain), places, plain, lost, drawn)
         finally:
             self.closed = True
 

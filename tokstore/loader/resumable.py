@@ -184,8 +184,8 @@ class Resumable(IterableDataset[Any]):
         counts in them, where they cannot be asked.
 
         A source with weights has ``"padded"`` and ``"cut"`` besides, in a mixture ``"padded/name"`` and ``"cut/name"``:
-        what drawings had too little and too much in the windows that this process itself has made, in tokens, or in
-        rows where rows are whole samples.
+        what drawings had too little and too much in the windows that were made for this rank since this process began,
+        in tokens, or in rows where rows are whole samples; ``loader(num_workers=)`` counts with any number of workers.
         """
         lost = {}
         if self._skipped is not None:

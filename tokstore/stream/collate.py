@@ -261,9 +261,10 @@ class _Batch:
         if isinstance(column, SoftLabels):
             probs = np.full((self.count, column.probs.shape[1]), np.nan, np.float32)
             probs[there] = column.probs
-            ids = None if column.ids is None else np.zeros(probs.shape, np.int64)
-            if ids is not None:
-                ids[there] = column.ids
+            if column.ids is None:
+                return SoftLabels(None, probs, column.classes)
+            ids = np.zeros(probs.shape, np.int64)
+            ids[there] = column.ids
             return SoftLabels(ids, probs, column.classes)
         fill = -1 if name == "sample_id" else np.nan if column.dtype.kind == "f" else self._missing(name)
         made = np.full((self.count, *column.shape[1:]), fill, column.dtype)
