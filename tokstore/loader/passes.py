@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from torch.utils.data import get_worker_info
+
 from tokstore.loader.batch import Batch
 from tokstore.loader.data_loader import Chunk, as_tensor, first_row
+from tokstore.loader.sending import finish_sending
 from tokstore.loader.transforms import joined, transformed
 from tokstore.order.turns import Turns
 from tokstore.stream.batches import BatchIterator, Rows
@@ -22,6 +25,8 @@ class Pass(Iterator[Any]):
     def __init__(self, data: Any, turns: Turns, start: int, end: int | None, batches: int | None, done: int) -> None:
         self._data, self._turns, self._first, self._end = data, turns, start, end
         self._done = done
+        if get_worker_info() is not None:
+            finish_sending()
         self._aligned = data._aligned()
         self._take = data._source.take if data._skipped is None else data._skipped.taking(data._source)
         self._slab: Slab | None = None
