@@ -122,6 +122,8 @@ def test_refused(store: ts.Store, tmp_path: Path) -> None:
         writer.append(audio=np.zeros((3, 8), int))
     with pytest.raises(ColumnError, match="no token column"):
         ts.StreamingDataset(ts.open(str(tmp_path / "s")))
+    with pytest.raises(ColumnError, match="source 'images' has no token column, and a mixture is of rows of tokens"):
+        ts.Mixture({"images": store})
 
 
 @pytest.mark.filterwarnings("ignore:.*on_corrupt:RuntimeWarning")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -351,6 +352,27 @@ def test_workers_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         told = SimpleNamespace(num_workers=3, id=number)
         monkeypatch.setattr("tokstore.loader.dataset.get_worker_info", lambda told=told: told)
         assert [batch.rows for batch in stream(batch_size=5)] == every[number::3]
+
+
+@pytest.mark.parametrize("eos", [None, 1])
+def test_next_labels_go_on_across_spans(eos: int | None) -> None:
+    """In view order with `fit`, each id has the next one of its sample, also where groups, spans and windows end."""
+    lengths = [300_000, 5, 262_144, 270_000, 3]
+    source = FakeSource(lengths, vocab_size=1 << 24)
+    source.ids = lambda sample, place: np.asarray(2 + sample * 1_000_000 + place)
+    data = StreamingDataset(
+        source, seq_len=2048, packing="fit", shuffle=False, labels="next", batch_size=64, eos_id=eos,
+        emit=("input_ids", "labels", "attention_mask"),
+    )  # fmt: skip
+    seen = 0
+    for batch in data:
+        ids, labels = (batch[name][batch["attention_mask"] == 1].numpy() for name in ("input_ids", "labels"))
+        sample, place = np.divmod(ids - 2, 1_000_000)
+        last = place == np.array(lengths)[np.maximum(sample, 0)] - 1
+        want = np.where(last, -100 if eos is None else eos, ids + 1)
+        assert np.array_equal(labels, np.where(ids == 1, -100, want))
+        seen += len(ids)
+    assert seen == sum(lengths) + (0 if eos is None else len(lengths))
 
 
 def test_pickled_streams() -> None:

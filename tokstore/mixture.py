@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tokstore.errors import suggest
+from tokstore.column_types import Tokens
+from tokstore.errors import ColumnError, suggest
 from tokstore.opening import open_store
 from tokstore.order import STOPS, lane_count, quantise
 from tokstore.wire import checksum
@@ -58,6 +59,7 @@ class Mixture:
             do not ascend; vocabularies differ; `max_epochs` is below 1; `stop` is unknown, or that of a mixture among
             the sources.
         TypeError: A source is no store, view, path or mixture, or `max_epochs` no integer.
+        ColumnError: A source has no column of `Tokens`: rows of codes are not mixed.
 
     Example:
         >>> import tempfile, tokstore as ts
@@ -204,6 +206,11 @@ def _source(name: str, source: Any) -> Any:
         source = open_store(os.fspath(source))
     if not hasattr(source, "read_range"):
         raise TypeError(f"source {name!r} is a store, a view, a path or a mixture, not {type(source).__name__}")
+    if not any(isinstance(kind, Tokens) for kind in source.schema.values()):
+        raise ColumnError(
+            f"source {name!r} has no token column, and a mixture is of rows of tokens",
+            hint="a store of codes is streamed alone: weigh() its samples, or merge stores into one",
+        )
     return copy.copy(source)
 
 

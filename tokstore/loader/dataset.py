@@ -82,8 +82,8 @@ class StreamingDataset(Planned):
         documents: ``"separate"``: nothing is learned across the end of a sample, so that label is -100, and position
             ids start again at each sample; ``"joined"``: a row is one run of text.
         overlong: Samples longer than a row, where rows are whole samples: ``"split"`` into several (without packing
-            only; the default there), ``"truncate"`` (the default of ``"whole"``, with a warning if there are any),
-            ``"drop"``, or ``"error"``.
+            only; the default there), ``"truncate"``, ``"drop"``, or ``"error"``. ``"whole"`` without it truncates, and
+            warns at construction how many it truncates.
         bos_id: Id inserted before every sample; ``"schema"`` takes the one of the column, None inserts nothing.
         eos_id: Id inserted after every sample, likewise.
         loss_mask: A column with a value for every token, such as a `Mask`: a token with 0 is not learned, so that the

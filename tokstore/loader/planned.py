@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ class Planned(Resumable):
     _pad: int
     _emit: Emission
 
+    @abstractmethod
     def _batches(self, rows: int) -> int:
         """Return the batches that so many rows make."""
-        raise NotImplementedError
 
     def plan(self, *, workers: int = 0, rows: int = _EXAMINED) -> dict[str, Any]:
         """Simulate an epoch from lengths alone: what it costs, how its rows are filled, how well it is shuffled.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,9 +43,9 @@ class Resumable(IterableDataset[Any]):
     _skipped: Skipped | None
 
     @property
+    @abstractmethod
     def _global_rows(self) -> int:
         """Rows of a global batch."""
-        raise NotImplementedError
 
     @property
     def _pass_rows(self) -> int | None:
@@ -53,12 +54,12 @@ class Resumable(IterableDataset[Any]):
             return self._plan.end
         return None if self._epochs is None else self._epochs * self._plan.rows
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def _reader(self, threads: Any) -> RowReader | MixReader:
         """Make a reader of rows."""
-        raise NotImplementedError
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next `iter()` begin with this epoch, unless a state was loaded for it.
@@ -114,9 +115,9 @@ class Resumable(IterableDataset[Any]):
             rows = self._rows_after(integer("batches", batches, 0, 1 << 62))
         return integer("rows", rows, 0, 1 << 62)
 
+    @abstractmethod
     def _pass(self) -> tuple[int, int | None, int | None]:
         """Return first row, last row + 1 and batches of the next pass."""
-        raise NotImplementedError
 
     def _rows_after(self, batches: int) -> int:
         """Return the rows that so many batches hand out; passes end with a batch of their own."""

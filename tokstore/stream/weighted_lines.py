@@ -136,6 +136,12 @@ class _SpanDrawings:
             found.append(drawing(weights, sizes, first, (plan.seed, self._epoch, span, plan.source)))
         return found
 
+    def held(self, spans: I64) -> tuple[list[Drawing], _Held, tuple[I64, I64, I64]]:
+        """Return what is drawn in each of some spans, where it is in memory, and all copies as `_copies` gives them."""
+        drawings = self.of(spans)
+        held = _held(drawings, spans, self.inserted)
+        return drawings, held, _copies(drawings, held.begins)
+
 
 class WeightedLine:
     """The line of a source that is shuffled by spans and windows, or read in view order, counted in values."""
@@ -162,9 +168,7 @@ class WeightedLine:
         plan = self._plan
         first, stop = self._hands.bounds(key)
         spans = self._hands.spans[first:stop]
-        drawings = self._draw.of(spans)
-        held = _held(drawings, spans, self._draw.inserted)
-        positions, sizes, begins = _copies(drawings, held.begins)
+        _, held, (positions, sizes, begins) = self._draw.held(spans)
         if plan.shuffle:
             order = shuffled(len(sizes), derive_key(plan.seed, WINDOW, self._epoch, *key, source=plan.source))
             positions, sizes, begins = positions[order], sizes[order], begins[order]
@@ -216,9 +220,7 @@ class WeightedRowLine(RowSpanLine):
         plan = self._plan
         first, stop = self._hands.bounds(key)
         spans = self._hands.spans[first:stop]
-        drawings = self._draw.of(spans)
-        held = _held(drawings, spans, self._draw.inserted)
-        positions, _, begins = _copies(drawings, held.begins)
+        drawings, held, (positions, _, begins) = self._draw.held(spans)
         parts: list[RowParts] = []
         rows = copies = 0
         for span, one in zip(spans.tolist(), drawings, strict=True):
