@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import (
+    bad_codecs,
     bad_contents,
     bad_files,
     bad_metadata,
+    bad_page_contents,
     bad_pages,
+    bad_parts,
+    bad_roots,
     bad_stores,
     bad_types,
     bad_vectors,
@@ -42,3 +46,7 @@ def vectors() -> Iterator[Vector]:
     yield from bad_pages.vectors()
     yield from part_vectors.bad_vectors()
     yield from view_vectors.bad_vectors()
+    yield from bad_parts.vectors()
+    yield from bad_codecs.vectors()
+    yield from bad_roots.vectors()
+    yield from bad_page_contents.vectors()
