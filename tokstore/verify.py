@@ -30,6 +30,7 @@ from tokstore.shard import DataFile
 from tokstore.store import Store
 from tokstore.verify_files import check_columns, check_container, check_length
 from tokstore.verify_manifest import (
+    RowsOfFiles,
     ShardFacts,
     Sums,
     check_deletions,
@@ -214,6 +215,10 @@ class _Walk:
         """Check a staged part, and the shards that it brings."""
         part = decode_part(self.findings.read(path), path)
         new = part.shards
+        rows = RowsOfFiles()
+        for one in new.page.columns:
+            rows.add(one, new.page)
+        self.findings.guard(rows.check, path)
         facts, _ = self.shards(new.page, new.schema, frozenset())
         self.compare(new.page, new.plan, None, new.schema, facts, dict.fromkeys(("page", "plan"), path))
 

@@ -21,6 +21,7 @@ from . import (
     good_stores,
     good_tokens,
     good_types,
+    limit_vectors,
     part_vectors,
     view_vectors,
 )
@@ -36,6 +37,7 @@ def vectors() -> Iterator[Vector]:
     yield from good_stores.vectors()
     yield from part_vectors.good_vectors()
     yield from view_vectors.good_vectors()
+    yield from limit_vectors.good_vectors()
     yield from bad_files.vectors()
     yield from bad_contents.vectors()
     yield from bad_types.vectors()
@@ -50,3 +52,4 @@ def vectors() -> Iterator[Vector]:
     yield from bad_codecs.vectors()
     yield from bad_roots.vectors()
     yield from bad_page_contents.vectors()
+    yield from limit_vectors.bad_vectors()

@@ -9,9 +9,10 @@ from .arrays import array, category, category_list
 from .bad_files import set_at
 from .bad_stores import damaged, folder, simple, void
 from .columns import Block, Column, float_bits, label, score, text, tokens
+from .datafile_writer import Stored
 from .good_stores import file_of, shard, small
 from .primitives import digest, flip, packed, u16, u64
-from .store_writer import Keys, Page, Shard, Version
+from .store_writer import Keys, Page, Shard, Version, object_name
 from .vector import Vector, bad
 from .zframe import frame, long_repeat
 
@@ -88,10 +89,10 @@ def _keys() -> Iterator[Vector]:
     yield page("run_empty", "a run of no ids", {12: packed([2]), 13: packed([0, 7]), 14: packed([2, 0])})
     yield page("objects_cut", "31 bytes of the digest of an object", {20: bytes(31)})
     yield page("objects_past", "a file names an object that is not listed", {22: packed([1]), 23: packed([0])})
-    named: Keys = {20: bytes(32), 21: packed([20]), 22: packed([1]), 23: packed([0])}
-    yield bad(
-        "page_object_other", "missing", "4.8", "a page names an object that is nowhere", _with_keys(simple(), named)
-    )
+    item = Stored(3, b"abc", embedded=False).data
+    named: Keys = {20: digest(item), 21: packed([len(item)]), 22: packed([1]), 23: packed([0])}
+    files = _with_keys(simple(), named) | {object_name(item): item}
+    yield bad("page_object_other", "corrupt", "8.3", "a page names an object that the file does not", files)
     yield page("placements_kind", "the placements are an array", {30: []}, "2.4")
 
 
@@ -101,14 +102,6 @@ def _with_keys(version: Version, keys: Keys) -> dict[str, bytes]:
 
 
 def _files() -> Iterator[Vector]:
-    def page(name: str, comment: str, key: int, moved: int) -> Vector:
-        version = simple()
-        file = small(1, [[1, 2], [3]])
-        whole = {5: len(file.data), 6: file.tail_offset, 7: file.index_offset}[key]
-        version.pages[0].keys = {key: packed([whole + moved])}
-        return bad(f"shard_{name}", "corrupt", "8.3", comment, folder(version))
-
-    yield page("index_offset", "another index offset in the page", 7, 8)
     from_file = simple()
     version = void()
     version.pages[0].shards[0] = Shard(0, [], {})

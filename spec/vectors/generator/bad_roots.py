@@ -1,4 +1,4 @@
-"""Bad stores: small files, roots, page records and versions that no other module breaks (format.md 2.6, 3, 8.1, 8.2, 9.2)."""
+"""Bad stores: small files, roots, page records and versions (format.md 2.6, 3, 8.1, 8.2, 9.2)."""
 
 from __future__ import annotations
 
@@ -65,6 +65,10 @@ def _small_files() -> Iterator[Vector]:
         ("nested", "an object inside", "{}", "{}"),
     ):
         yield head(name, "corrupt", "2.6", comment, with_more(value, summed))
+    deep = b'{"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    yield head("deep", "corrupt", "2.6", "30,000 arrays inside each other", deep, b"[")
+    half = good.replace(b"{", b'{"a\\ud800": "b", ', 1)
+    yield head("surrogate", "corrupt", "2.6", "half of a surrogate pair, which has no UTF-8", half)
     yield head("limit", "corrupt", "11", "a file of 65,537 bytes", good + b" " * (65_537 - len(good)), b" ")
     for name, comment, change in (
         ("no_format", "no format", {"format": None}),

@@ -70,6 +70,7 @@ class Folder:
         self.files: dict[bytes, DataFile] = {}
         self.file_bytes: dict[bytes, int] = {}
         self.object_bytes: dict[bytes, int] = {}
+        self.rows_taken: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
 
     def load(self, name: str, rule: str) -> bytes:
         """Read a file of the store."""
@@ -84,6 +85,14 @@ class Folder:
         data = self.load(f"objects/{name[:2]}/{name}", "format.md 5")
         self.object_bytes[digest] = len(data)
         return data
+
+    def take_rows(self, column_id: int, file_id: bytes, first: int, count: int) -> None:
+        """Note that a shard has rows of a column in a file, which no other shard may have (8.3)."""
+        runs = self.rows_taken.setdefault((column_id, file_id), [])
+        is_free = all(first >= end or first + count <= begin for begin, end in runs)
+        require(not count or is_free, f"two shards have the same rows of column {column_id}", "format.md 8.3")
+        if count:
+            runs.append((first, first + count))
 
     def read(self, version: int | None) -> Contents:
         """Read one version whole."""
