@@ -20,7 +20,8 @@ from .zframe import long_repeat
 
 DEEP = '{"a": ' + "[" * 63 + "]" * 63 + "}"
 JSON_TEXT = (
-    ' {"": {}, "b" : [1, -0, 2.5e-3, 1E+2, true, false, null, "\\u00e4\\ud83d\\ude00 \\" \\\\ \\/ \\b\\f\\n\\r\\t é\x7f"],'
+    ' {"": {}, "b" : [1, -0, 2.5e-3, 1E+2, true, false, null, '
+    '"\\u00e4\\ud83d\\ude00 \\" \\\\ \\/ \\b\\f\\n\\r\\t \\udc00 é"],'
     "\r\n"
     '\t"b2": [], "deep": [[[]]]}\n'
 )
