@@ -42,7 +42,8 @@ def _wrapping() -> Iterator[Vector]:
         ):
             version = void(deleted={0: [(0, 1)]})
             version.pages[0].edits[name] = change
-            yield bad(f"{name}_{part}", "corrupt", "8.3", comment, folder(version))
+            rule = "2.1" if part == "reserved" else "8.3"
+            yield bad(f"{name}_{part}", "corrupt", rule, comment, folder(version))
     version = void()
     version.pages[0].edits["plan"] = set_at(8, u16(2))
     yield bad("plan_major", "unsupported", "12.1", "major version 2", folder(version))

@@ -275,16 +275,18 @@ def _metadata() -> Iterator[Vector]:
     yield keys("record_other_id", "record and entry differ in the column id", {1: [other]})
     twice = [simple().record(), simple().record() | {1: 1, 2: "more"}]
     yield keys("record_left", "a record without an entry", {1: twice})
-    yield keys("json_none", "metadata that is no JSON", {4: "{licence: CC0}"})
-    yield keys("json_cut", "metadata that ends early", {4: '{"licence": "CC0"'})
-    yield keys("json_trailing", "a second value after the object", {4: "{} {}"})
-    yield keys("json_array", "metadata that is an array", {4: "[1]"})
-    yield keys("json_nan", "NaN, which is no JSON", {4: '{"loss": NaN}'})
-    yield keys("json_number", "a number that begins with 0", {4: '{"loss": 012}'})
-    yield keys("json_control", "a line feed inside a string", {4: '{"a": "x\ny"}'})
-    yield keys("json_escape", "an escape that JSON does not have", {4: '{"a": "\\x41"}'})
-    yield keys("json_empty", "no text", {4: ""})
-    yield keys("json_deep", "65 arrays and objects inside each other", {4: '{"a": ' + "[" * 64 + "]" * 64 + "}"})
+    yield keys("json_none", "metadata that is no JSON", {4: "{licence: CC0}"}, rule="2.8")
+    yield keys("json_cut", "metadata that ends early", {4: '{"licence": "CC0"'}, rule="2.8")
+    yield keys("json_trailing", "a second value after the object", {4: "{} {}"}, rule="2.8")
+    yield keys("json_array", "metadata that is an array", {4: "[1]"}, rule="2.8")
+    yield keys("json_nan", "NaN, which is no JSON", {4: '{"loss": NaN}'}, rule="2.8")
+    yield keys("json_number", "a number that begins with 0", {4: '{"loss": 012}'}, rule="2.8")
+    yield keys("json_control", "a line feed inside a string", {4: '{"a": "x\ny"}'}, rule="2.8")
+    yield keys("json_escape", "an escape that JSON does not have", {4: '{"a": "\\x41"}'}, rule="2.8")
+    yield keys("json_empty", "no text", {4: ""}, rule="2.8")
+    yield keys(
+        "json_deep", "65 arrays and objects inside each other", {4: '{"a": ' + "[" * 64 + "]" * 64 + "}"}, rule="2.8"
+    )
     yield bad(
         "json_limit",
         "corrupt",

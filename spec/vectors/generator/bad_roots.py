@@ -145,10 +145,10 @@ def _bodies() -> Iterator[Vector]:
         ("no_time", "2.4", "no time", {5: None}),
         ("schema_kind", "2.4", "a schema that is a map", {6: {}}),
         ("metadata_kind", "2.4", "metadata that is bytes", {13: b"{}"}),
-        ("metadata_none", "8.1", "metadata that is no JSON", {13: "{licence: CC0}"}),
-        ("metadata_array", "8.1", "metadata that is an array", {13: "[1]"}),
-        ("metadata_infinite", "8.1", "Infinity, which is no JSON", {13: '{"loss": Infinity}'}),
-        ("metadata_trailing", "8.1", "a comma before the end of an object", {13: '{"a": 1,}'}),
+        ("metadata_none", "2.8", "metadata that is no JSON", {13: "{licence: CC0}"}),
+        ("metadata_array", "2.8", "metadata that is an array", {13: "[1]"}),
+        ("metadata_infinite", "2.8", "Infinity, which is no JSON", {13: '{"loss": Infinity}'}),
+        ("metadata_trailing", "2.8", "a comma before the end of an object", {13: '{"a": 1,}'}),
     ):
         yield body(name, rule, comment, keys)
     other = replace(empty(), number=2)
