@@ -171,12 +171,12 @@ def _bodies() -> Iterator[Vector]:
         ("no_optional", "2.4", "a column without key 5", {5: None}),
         ("parameters_kind", "2.4", "parameters that are an array", {4: []}),
     ):
-        wrong: Keys = {key: value for key, value in (record | change).items() if value is not None}
+        altered: Keys = {key: value for key, value in (record | change).items() if value is not None}
         yield body(
             f"record_{name}",
             rule,
             comment,
-            {6: [wrong], 8: 2**32 - 1} | ({11: {2**32 - 1: ZERO}} if 1 in change else {}),
+            {6: [altered], 8: 2**32 - 1} | ({11: {2**32 - 1: ZERO}} if 1 in change else {}),
         )
     noted = empty()
     noted.attachments = [("x", note)]
