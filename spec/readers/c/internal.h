@@ -388,6 +388,7 @@ typedef struct {
     mval attachments, metadata;
     colfile *cols;
     bool verified;
+    const uint8_t *digest; /* of the whole file, as its page says, once it is verified */
 } datafile;
 
 /* Decoded values of one run of blocks. */

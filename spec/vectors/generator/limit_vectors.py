@@ -77,8 +77,35 @@ def _shared() -> Vector:
     return good("store_shared_blocks", "8.3", comment, write_store([version]), of_store(version))
 
 
+def _other_line(old: bytes, new: bytes) -> dict[str, bytes]:
+    """Write a store in which two pages name one file, and the second page says something else of it."""
+    bases = [small(20, [[1], [2, 2]]), small(21, [[3], [4, 4]])]
+    quality = score(1, "quality", [0.5, 0.25, 1.0, 2.0])
+    file = file_of(52, [quality])
+    known = {b"digest": digest(file.data), b"index": u64(file.index_checksum)}
+    shards = [shard(base, 2 * i) for i, base in enumerate(bases)]
+    for i, part in enumerate(shards):
+        part.place[1] = (file, 2 * i)
+    pages = [Page([part]) for part in shards]
+    if old == b"6":
+        pages[1].keys = {6: packed([bases[1].tail_offset, file.tail_offset + 8])}
+    elif old == b"7":
+        pages[1].keys = {7: packed([bases[1].index_offset, file.index_offset + 8])}
+    else:
+        pages[1].edits["page_content"] = lambda d: d.replace(known[old], new)
+    return folder(Version(1, [*bases[0].columns, quality], pages, 4))
+
+
 def bad_vectors() -> Iterator[Vector]:
     """Make the bad vectors."""
+    for name, key in (("tail", b"6"), ("index", b"7")):
+        comment = f"another {name} offset in the second page that names a file"
+        yield bad(f"shard_second_{name}_offset", "corrupt", "8.3", comment, _other_line(key, b""))
+    for name, comment, old, new in (
+        ("digest", "another digest of a data file in the second page that names it", b"digest", bytes(32)),
+        ("index_checksum", "another index checksum in the second page that names a file", b"index", bytes(8)),
+    ):
+        yield bad(f"shard_second_{name}", "checksum", "8.3", comment, _other_line(old, new))
     rows = 2**19 + 1
     column = exact_vectors(0, "vector", [[0, 0]], 11, [1, 2])
     column.blocks = [Block(rows, 16, long_repeat(0, 4 * rows), 0) for _ in range(2)]

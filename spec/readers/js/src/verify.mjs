@@ -2,7 +2,7 @@
 
 import { sum, sums } from "./bytes.mjs";
 import { isNaNBits } from "./dtypes.mjs";
-import { need, within } from "./failure.mjs";
+import { ReadError, need, within } from "./failure.mjs";
 import { constantsOf, rangesOf } from "./manifest.mjs";
 import { needFields } from "./metadata.mjs";
 import { extremesOf, rangeKind } from "./ranges.mjs";
@@ -179,8 +179,10 @@ class Shards {
   async #file(line, page) {
     const before = this.lines.get(line.fileId);
     if (before !== undefined) {
-      const isSame = before.digest === line.digest && before.fileBytes === line.fileBytes;
-      need(isSame && before.indexChecksum === line.indexChecksum, `two pages differ about file ${line.fileId}`, PAGE);
+      const isSame = before.digest === line.digest && before.indexChecksum === line.indexChecksum;
+      if (!isSame) throw new ReadError("checksum", `two pages differ about file ${line.fileId}`, PAGE);
+      const isThere = ["fileBytes", "tailOffset", "indexOffset"].every((name) => before[name] === line[name]);
+      need(isThere, `two pages differ about file ${line.fileId}`, PAGE);
       return;
     }
     const file = await this.files.dataFile(line, page);

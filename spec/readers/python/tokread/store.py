@@ -69,6 +69,7 @@ class Folder:
         self.folder = folder
         self.files: dict[bytes, DataFile] = {}
         self.file_bytes: dict[bytes, int] = {}
+        self.file_digests: dict[bytes, bytes] = {}
         self.object_bytes: dict[bytes, int] = {}
         self.rows_taken: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
 
@@ -141,6 +142,9 @@ class Folder:
                 self.files[file_id] = read_data_file(data, columns, self.object)
                 check_digest(data, digest, "data file", "format.md 8.3")
                 self.file_bytes[file_id] = len(data)
+                self.file_digests[file_id] = digest
+            if digest != self.file_digests[file_id]:
+                raise ReadError("checksum", "two pages have other digests of the file", "format.md 8.3")
             require(self.files[file_id].file_id == file_id, "the file has another file id", "format.md 4.2", 24)
         return self.files[file_id]
 
