@@ -82,6 +82,8 @@ def test_every_rule_has_a_vector_or_a_reason() -> None:
         assert not reason or re.match(r"\w+", reason)[0] in REASONS, (section, words, reason)  # type: ignore[index]
         for pattern in [*vectors, *re.findall(r"`(\w+)`", reason if reason.startswith(("covered", "size")) else "")]:
             assert any(fnmatchcase(name, pattern) for name in NAMES), (section, words, pattern)
+        for pattern in re.findall(r"good/([\w*]+)", reason):
+            assert list((SPEC / "vectors" / "good").glob(f"{pattern}.vec")), (section, words, pattern)
 
 
 def test_every_section_with_a_must_has_a_vector() -> None:
