@@ -25,6 +25,7 @@ LAYERS = [
     "frames",
     "packed",
     "format",
+    "user_metadata",
     "ragged",
     "column_types",
     "schema",

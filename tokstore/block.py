@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.column_types import MAX_ROW_VALUES, ColumnType, Score, UnknownType
+from tokstore.column_types import MAX_ROW_VALUES, Category, ColumnType, Score, UnknownType, Vector
 from tokstore.errors import CorruptError, UnsupportedError
 from tokstore.format import (
     FLAG_GROUPS,
@@ -21,6 +21,7 @@ from tokstore.format import (
     FLAG_RANGES,
     MAX_BLOCK_VALUES,
     MAX_BLOCKS,
+    MAX_RUN_VALUES,
     SPAN_VALUES,
     check_feature_bits,
 )
@@ -288,6 +289,8 @@ def _check_rows_of_blocks(kind: ColumnType, rows: int, values: Ints, first_row: 
         return
     if len(values) % groups:
         raise CorruptError(f"{len(values)} blocks are no whole runs of {groups} groups", rule="format.md 4.3")
+    if len(values) and int(values.reshape(-1, groups).sum(axis=1).max()) > MAX_RUN_VALUES:
+        raise CorruptError(f"the blocks of a run have more than {MAX_RUN_VALUES} values", rule="format.md 11")
     runs = first_row.reshape(-1, groups)
     edges = np.append(runs[:, 0], rows)
     expected = np.diff(edges)[:, None] * np.diff((0, *kind.groups))
@@ -308,6 +311,8 @@ def check_layout(kind: ColumnType, entry: Any) -> None:
     flags = int(entry["flags"])
     if flags & FLAG_OPTIONAL and not kind.optional:
         raise CorruptError("a column that is not optional has validity bits", rule="format.md 4.7")
+    if flags & FLAG_RANGES and isinstance(kind, (Category, Vector)):
+        raise CorruptError("a column has ranges that its type cannot have", rule="format.md 4.5")
     if isinstance(kind, UnknownType):
         if int(entry["type"]) != kind.type_number:
             raise CorruptError("the file and the schema disagree on the type of a column", rule="format.md 4.7")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -11,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from tokstore.errors import ExistsError, MissingFileError
-from tokstore.format import MAX_METADATA_BYTES
 from tokstore.growth import NewShards, append_shards
 from tokstore.manifest import STORE_FILE, commit, find_newest, identity_json, listed_versions, read_identity
 from tokstore.objects import ATTACHMENT, StoredObject, encode_object, object_path
@@ -21,7 +19,7 @@ from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
 from tokstore.writer import SingleFile, Writer
 
-__all__ = ["create_file", "create_folder", "create_remote", "encode_attachments", "encode_user_metadata"]
+__all__ = ["create_file", "create_folder", "create_remote", "encode_attachments"]
 
 _OWN_NAMES = frozenset({"data", "objects", "pages", "plans", "manifests", "parts", STORE_FILE, "latest"})
 Options = dict[str, Any]
@@ -38,18 +36,6 @@ def encode_attachments(given: Mapping[str, str | os.PathLike[str] | bytes] | Non
                 content = file.read()
         encoded[name] = encode_object(ATTACHMENT, content)
     return encoded
-
-
-def encode_user_metadata(metadata: Mapping[str, Any] | None) -> str | None:
-    """Return the user's metadata as JSON within the limit of the format."""
-    if metadata is None:
-        return None
-    text = json.dumps(dict(metadata), sort_keys=True, ensure_ascii=False, allow_nan=False)
-    if len(text.encode()) > MAX_METADATA_BYTES:
-        raise ValueError(
-            f"metadata takes {len(text.encode())} bytes as JSON, at most {MAX_METADATA_BYTES} may (format.md 11)"
-        )
-    return text
 
 
 def create_file(

@@ -23,6 +23,7 @@ from tokstore.errors import (
     VersionError,
 )
 from tokstore.format import (
+    MAX_JSON_FILE_BYTES,
     VERSION_TEXT,
     check_version,
 )
@@ -56,6 +57,10 @@ def root_path(version: int) -> str:
 
 def read_json(data: memoryview | bytes, path: str) -> dict[str, Any]:
     """Parse one of the JSON files and verify its checksum (format.md 2.6)."""
+    if len(data) > MAX_JSON_FILE_BYTES:
+        raise CorruptError(
+            f"a file of {len(data)} bytes, at most {MAX_JSON_FILE_BYTES}", path=path, rule="format.md 11"
+        )
     try:
         pairs = json.loads(bytes(data).decode(), object_pairs_hook=_Members)
     except (ValueError, RecursionError) as error:

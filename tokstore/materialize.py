@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from tokstore.block import ColumnRows
-from tokstore.creation import create_file, create_folder, encode_attachments, encode_user_metadata
+from tokstore.creation import create_file, create_folder, encode_attachments
 from tokstore.deliver import deliver_batch
 from tokstore.schema import Column, Schema
+from tokstore.user_metadata import encode_user_metadata
 from tokstore.writer import Progress
 
 __all__ = ["write_store"]

@@ -10,7 +10,7 @@ from typing import Any, overload
 from tokstore.addresses import is_url, local_or_url, split_file, storage_at
 from tokstore.column_parts import ColumnWriter
 from tokstore.column_types import ColumnType
-from tokstore.creation import create_file, create_folder, create_remote, encode_attachments, encode_user_metadata
+from tokstore.creation import create_file, create_folder, create_remote, encode_attachments
 from tokstore.errors import (
     ConflictError,
     NotAStoreError,
@@ -22,6 +22,7 @@ from tokstore.schema import Schema
 from tokstore.single import open_file
 from tokstore.storage import LocalStorage
 from tokstore.store import Store
+from tokstore.user_metadata import encode_user_metadata
 from tokstore.writer import Progress, Writer
 
 __all__ = ["create", "open_store", "part_writer"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.column_types import Category, ColumnType, Text, UnknownType
+from tokstore.column_types import BIT, Category, Codes, ColumnType, Label, Score, Text, UnknownType
 from tokstore.errors import CorruptError
 from tokstore.packed import Ints, PackedReader, encode_packed
 from tokstore.ranges import decode_ranges, encode_ranges_of
@@ -190,8 +190,20 @@ def _check_placement(p: Placement, samples: Ints, kind: ColumnType, is_known: bo
     count = int(np.count_nonzero(constant))
     if (count and (kind.shape or isinstance(kind, Category))) or len(p.constants or b"") != count * kind.dtype.itemsize:
         raise CorruptError("the constants of a column are not one value for each constant shard", rule=_RULE)
+    _check_constants(p.constants or b"", kind)
     if not kind.ragged and (p.values != np.where(absent, 0, samples * kind.width)).any():
         raise CorruptError("a column of fixed shape has other values than samples", rule=_RULE)
+
+
+def _check_constants(constants: bytes, kind: ColumnType) -> None:
+    """Check that constants are values of the type of a column (registry.md 1)."""
+    most = kind.classes if isinstance(kind, Label) else kind.size if isinstance(kind, Codes) else None
+    most = 2 if kind.dtype_number == BIT else most
+    values = np.frombuffer(constants, np.uint8 if kind.dtype_number == BIT else kind.dtype)
+    if most is not None and len(values) and int(values.max()) >= most:
+        raise CorruptError(f"a constant is not below {most}", rule="registry.md 1")
+    if isinstance(kind, Score) and not kind.optional and np.isnan(values).any():
+        raise CorruptError("a constant of a score that is not optional is NaN", rule="registry.md 1")
 
 
 def join_placements(

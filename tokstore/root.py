@@ -273,7 +273,7 @@ class Root:
         version, parent = body[2], body.get(3)
         if version < 1 or (parent is None) != (version == 1) or not 1 <= (parent or 1) <= max(1, version - 1):
             raise ValueError(f"version {version} has the parent {parent}")
-        if body[7] > MAX_SAMPLE_ID or max(kinds) >= body[8]:
+        if body[7] > MAX_SAMPLE_ID or not max(kinds) < body[8] < 1 << 32:
             raise ValueError("next_sample_id or next_column_id is too large, or given already")
         totals = _items(body[9], *[int] * 5)
         attachments = [_items(one, str, bytes, int, int) for one in _listed(body.get(12, {}))]

@@ -111,5 +111,9 @@ def check_soft_labels(kind: SoftLabel, values: NDArray[Any]) -> None:
     probs = rows[:, ids.shape[1] :]
     if ids.size and int(ids.max()) >= kind.classes:
         raise CorruptError(f"a class is not below {kind.classes}", rule="registry.md 1")
+    named = np.sort(ids, axis=1)
+    # Rows of zeros stand for missing ones, and only those who know which are missing can tell.
+    if (named[:, 1:] == named[:, :-1])[rows.any(axis=1)].any():
+        raise CorruptError("a row has a class twice", rule="registry.md 1")
     if probs.size and int(probs.max()) >= (1 << 8 if kind.probability == "uint8" else 1 << 16):
         raise CorruptError("a probability does not fit its dtype", rule="registry.md 1")

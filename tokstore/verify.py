@@ -14,7 +14,7 @@ import numpy as np
 
 from tokstore.column_writer import ColumnFacts
 from tokstore.deletions import Deletions
-from tokstore.errors import CorruptError
+from tokstore.errors import ChecksumError, CorruptError
 from tokstore.manifest import root_path
 from tokstore.objects import decode_object, object_path
 from tokstore.opening import open_store
@@ -26,10 +26,11 @@ from tokstore.plan import Plan
 from tokstore.saved_view import check_owner, decode_saved, view_path
 from tokstore.saving import saved_names
 from tokstore.schema import Schema
-from tokstore.shard import DataFile
+from tokstore.shard import DataFile, FilePlace
 from tokstore.store import Store
 from tokstore.verify_files import check_columns, check_container, check_length
 from tokstore.verify_manifest import (
+    RowsOfFiles,
     ShardFacts,
     Sums,
     check_deletions,
@@ -80,7 +81,7 @@ class _Walk:
         self.store, self.version, self.findings = store, store._version, findings
         self.root = self.version.root
         self.is_alone = store._file_name is not None
-        self.seen_files: set[bytes] = set()
+        self.seen_files: dict[bytes, tuple[FilePlace, bytes]] = {}
         self.seen_objects: dict[bytes, tuple[int, int]] = {}
         self.sums = Sums()
 
@@ -182,8 +183,14 @@ class _Walk:
             file.entry(column_id)
             if any(int(page.columns[column_id].first_row[s] + page.samples[s]) > file.rows_count for s in shards):
                 raise CorruptError("a shard ends outside its file", path=place.path, rule="format.md 8.3")
+        said = place, page.file_digests[number]
+        before = self.seen_files.get(place.file_id, said)
+        if before != said:
+            is_other = (before[0].index_checksum, before[1]) != (place.index_checksum, said[1])
+            kind = ChecksumError if is_other else CorruptError
+            raise kind("two pages say other things of a file", path=place.path, rule="format.md 8.3")
         if place.file_id not in self.seen_files:
-            self.seen_files.add(place.file_id)
+            self.seen_files[place.file_id] = said
             self.findings.report.files += 1
             check_container(self.findings, file, columns, None if self.is_alone else page.file_digests[number])
             if not self.is_alone:
@@ -214,6 +221,10 @@ class _Walk:
         """Check a staged part, and the shards that it brings."""
         part = decode_part(self.findings.read(path), path)
         new = part.shards
+        rows = RowsOfFiles()
+        for one in new.page.columns:
+            rows.add(one, new.page)
+        self.findings.guard(rows.check, path)
         facts, _ = self.shards(new.page, new.schema, frozenset())
         self.compare(new.page, new.plan, None, new.schema, facts, dict.fromkeys(("page", "plan"), path))
 

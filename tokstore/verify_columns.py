@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tokstore.block import first_rows
 from tokstore.codecs.contract import BlockDecoder
-from tokstore.column_types import Category, ColumnType, Text
+from tokstore.column_types import Category, ColumnType, SoftLabel, Text
 from tokstore.column_writer import ColumnFacts
 from tokstore.decoders import VECTORS, VectorBlocks
 from tokstore.deliver import result_dtype
@@ -124,6 +124,10 @@ class _Check:
         valid = None if self.rows.valid is None or kind.ragged else self.rows.valid[at : at + count]
         if valid is not None and is_stored and values.view(np.uint8).reshape(count, -1)[~valid].any():
             self._fail("the value of a missing row is not zero", "format.md 4.4", block)
+        if isinstance(kind, SoftLabel) and (kind.top or 0) > 1:
+            there = values.reshape(count, -1) if valid is None else values.reshape(count, -1)[valid]
+            if not there.any(axis=1).all():
+                self._fail("a row has a class twice", "registry.md 1", block)
         if kind.has_nan and table.nans is not None:
             for number, part in enumerate(parts):
                 found = int(np.count_nonzero(find_nans(kind, part))) if is_stored else 0

@@ -14,6 +14,7 @@ from tokstore.format import FOOTER_BYTES, HEADER_BYTES, Footer
 from tokstore.objects import decode_object
 from tokstore.schema import Column
 from tokstore.shard import DataFile
+from tokstore.user_metadata import decode_user_metadata
 from tokstore.verify_columns import check_column
 from tokstore.verify_report import Findings
 from tokstore.version import Version
@@ -44,6 +45,8 @@ def check_container(findings: Findings, file: DataFile, columns: Mapping[int, Co
     path = file.place.path
     findings.guard(_check_digest, findings, file, expected, path=path)
     findings.guard(_check_layout, findings, file, columns, path=path)
+    if (text := file.metadata.get(4)) is not None:
+        findings.guard(decode_user_metadata, text, path, "format.md 4.9", path=path)
     for one in file.objects:
         if one.offset is not None:
             said = (one.digest, one.stored_bytes, one.kind, one.content_bytes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,10 +27,44 @@ from tokstore.schema import Column, Schema
 from tokstore.verify_columns import Range, same_range
 from tokstore.version import Version
 
-__all__ = ["ShardFacts", "Sums", "check_deletions", "check_page", "check_plan", "check_record", "check_root"]
+__all__ = [
+    "RowsOfFiles",
+    "ShardFacts",
+    "Sums",
+    "check_deletions",
+    "check_page",
+    "check_plan",
+    "check_record",
+    "check_root",
+]
 
 ShardFacts = Mapping[tuple[int, int], ColumnFacts]
 """Facts of a column in a shard that has a file, by column id and number of the shard, where they are known."""
+
+
+class RowsOfFiles:
+    """Which rows of which files hold a column of shards."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+
+    def add(self, column_id: int, page: Page) -> None:
+        """Add the shards of a page."""
+        p = page.columns[column_id]
+        for shard in np.flatnonzero((p.where >= FIRST_FILE) & (page.samples > 0)).tolist():
+            file, first = page.file_ids[int(p.where[shard]) - FIRST_FILE], int(p.first_row[shard])
+            self._runs.setdefault((column_id, file), []).append((first, first + int(page.samples[shard])))
+
+    def check(self, path: str) -> None:
+        """Refuse a row that two shards have (format.md 8.3)."""
+        for (column_id, file), runs in self._runs.items():
+            runs.sort()
+            if any(after < end for (_, end), (after, _) in pairwise(runs)):
+                raise CorruptError(
+                    f"two shards have the same rows of column {column_id} in file {file.hex()}",
+                    path=path,
+                    rule="format.md 8.3",
+                )
 
 
 @dataclass
@@ -53,6 +88,7 @@ class Sums:
     columns: dict[int, ColumnTotals] = field(default_factory=dict)
     spans: dict[int, Range] = field(default_factory=dict)
     unknown: set[int] = field(default_factory=set)
+    rows: RowsOfFiles = field(default_factory=RowsOfFiles)
 
     def add(self, root: Root, number: int, page: Page, gone: Deletions | None, facts: ShardFacts) -> None:
         """Add a page."""
@@ -60,6 +96,8 @@ class Sums:
         self.samples += int(record["samples"]) - int(record["deleted"])
         self.values += int(record["values"]) - (0 if gone is None else int(gone.deleted_values.sum()))
         self.shards += page.shards
+        for one in (column.column_id for column in root.schema.columns if column.column_id in page.columns):
+            self.rows.add(one, page)
         self.data_bytes.update(zip(page.file_ids, page.file_bytes.tolist(), strict=True))
         self.object_bytes.update(zip(page.objects, page.object_bytes.tolist(), strict=True))
         self.ids.append((page.id_first, page.id_samples))
@@ -162,7 +200,7 @@ def check_plan(version: Version, schema: Schema, page: Page, plan: Plan, path: s
         said = [getattr(plan.spans, name)[part] for name in ("blocks", "samples", "values", "lead")]
         expected = _spans_of_shard(version, primary, page, p, shard)
         if expected is None:
-            # The shard is a part of its file, or its blocks cannot be read: sums have to do.
+            # Its blocks cannot be read: sums have to do.
             is_right = int(said[1].sum()) == int(page.samples[shard]) and (said[3] <= said[2]).all()
             is_right &= p is None or int(said[2].sum()) == int(p.values[shard]) // _unit(primary)
         else:
@@ -177,10 +215,14 @@ def _spans_of_shard(version: Version, primary: Column, page: Page, p: Placement 
     where, rows = 0 if p is None else int(p.where[shard]), int(page.samples[shard])
     if p is None or where < FIRST_FILE:
         return spans_of([0], None, rows)
-    if isinstance(primary.type, UnknownType):
-        return None
     file = version.file_by_number(page, where - FIRST_FILE)
-    if file.entry(primary.column_id)["features"][2] or int(p.first_row[shard]) or file.rows_count != rows:
+    if int(p.first_row[shard]) or file.rows_count != rows:
+        raise CorruptError(
+            f"shard {shard} has some rows of the file of its primary column, and not all of them",
+            path=file.place.path,
+            rule="format.md 8.3",
+        )
+    if isinstance(primary.type, UnknownType) or file.entry(primary.column_id)["features"][2]:
         return None
     starts = file.rows(primary.column_id).starts
     table = file.table(primary.column_id, primary.type)
@@ -262,6 +304,7 @@ def check_root(root: Root, sums: Sums, path: str) -> None:
         if wrong is not None:
             raise CorruptError(f"the totals of column {column.name!r} say {wrong}", path=path, rule="format.md 8.1")
     _check_ids(sums, path)
+    sums.rows.check(path)
 
 
 def _check_ids(sums: Sums, path: str) -> None:

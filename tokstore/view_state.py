@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from tokstore import duplicates
 from tokstore.attachments import Attachments
 from tokstore.block import ColumnRows
-from tokstore.errors import CorruptError
 from tokstore.packed import Ints
 from tokstore.schema import Schema
 from tokstore.selection import Selection
+from tokstore.user_metadata import decode_user_metadata
 from tokstore.version import Version
 from tokstore.view_text import recipe_text, view_html, view_text
 from tokstore.view_tokens import TokenReader
@@ -116,12 +115,7 @@ class ViewState(TokenReader):
     def metadata(self) -> dict[str, Any]:
         """What was given as ``metadata`` when the store was made, and what `tokstore dedup` says of its columns."""
         text = self._version.root.metadata
-        try:
-            return {} if text is None else dict(json.loads(text))
-        except (ValueError, TypeError) as error:
-            raise CorruptError(
-                "the metadata of the store is no JSON object", path=self.path, rule="format.md 8.1"
-            ) from error
+        return {} if text is None else decode_user_metadata(text, self.path)
 
     @property
     def attachments(self) -> Attachments:

@@ -59,9 +59,8 @@ class CategoryDecoder:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._names = np.array([*names, None], object)[: max(1, len(names))]
-        # Where every row is missing there may be no list, and the zeros in their place are no categories.
-        self._numbers = NumberDecoder(np.dtype("<u2"), limit=max(1, len(names)))
+        self._names = np.array([*names, None], object)[: len(names)]
+        self._numbers = NumberDecoder(np.dtype("<u2"), limit=len(names))
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
         """Decode several blocks; see `BlockDecoder`."""

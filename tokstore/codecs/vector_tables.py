@@ -24,6 +24,7 @@ __all__ = ["MAX_SHIFT", "MAX_SYMBOLS", "SymbolTables", "encode_tables", "fit_tab
 MAX_SYMBOLS: Final = 256
 MAX_SHIFT: Final = 24
 MAX_CLASSES: Final = 1024
+MAX_SLOTS: Final = 1 << 22
 _LOG = 12
 _SPREAD = 16  # the standard deviation of symbols, at least, where low bits are taken off
 _EXCEPTION_BITS = 26.0
@@ -97,6 +98,8 @@ class SymbolTables:
             return None
         if not MIN_LOG <= log <= MAX_LOG or reserved or classes > min(MAX_CLASSES, dim):
             raise CorruptError(f"a vector model has {classes} classes of log {log}", rule=rule)
+        if classes << log > MAX_SLOTS:
+            raise CorruptError(f"the tables of a vector model have {classes << log} slots", rule="format.md 11")
         class_of = reader.packed(dim, "class_of", 0, classes)
         shifts = reader.packed(classes, "shift", 0, MAX_SHIFT)
         firsts = reader.packed(classes, "first", -(1 << 31), (1 << 31) - 1)

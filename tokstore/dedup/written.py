@@ -5,7 +5,6 @@ Columns of the same names that are there are replaced in the same version, so th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +15,11 @@ from tokstore.column_files import ColumnFiles, Cover
 from tokstore.column_types import ColumnType
 from tokstore.column_values import InOrder, rows_of
 from tokstore.column_walk import write_all
-from tokstore.creation import encode_user_metadata
 from tokstore.errors import TokstoreError
 from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.store import Store
+from tokstore.user_metadata import decode_user_metadata, encode_user_metadata
 from tokstore.version import Version
 
 __all__ = ["Made", "write_columns"]
@@ -79,7 +78,7 @@ def write_columns(
                 draft = drop_from(draft, column)
             for column, _, cover in written:
                 draft = add_to(draft, column, cover, Version(version.storage, draft))
-            known = {} if root.metadata is None else dict(json.loads(root.metadata))
+            known = {} if root.metadata is None else decode_user_metadata(root.metadata)
             return replace(
                 draft,
                 version=root.version + 1,

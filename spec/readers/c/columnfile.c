@@ -147,6 +147,7 @@ static bool sums_and_runs(arena *m, colfile *c, fail *e) {
         }
         REQUIRE(add_u64(&stored, b->stored), "format.md 4.7", "stored_bytes of the blocks add up to too much");
         values += b->values;
+        REQUIRE(values - c->run_starts[i / groups] <= 1 << 20, "format.md 11", "the blocks of a run have too many values");
         c->run_starts[i / groups + 1] = values;
     }
     REQUIRE(stored == c->en.stored_bytes, "format.md 4.7", "stored_bytes of the blocks do not add up");

@@ -141,7 +141,7 @@ static bool file_metadata_parse(datafile *f, arena *m, bytes raw, fail *e) {
         REQUIRE(meta_next(&rest, &key) && meta_next(&rest, &item), rule, "key 6 is cut");
         TRY(meta_fields(item, measured, 4, ignored, "the measured error of a column", rule, e));
     }
-    REQUIRE(v[3].b.n <= 16 * KiB, "format.md 11", "the metadata of the store is longer than 16 KiB");
+    if (v[3].kind != M_NONE) TRY(jsontext_check(v[3].b, e));
     f->attachments = v[2];
     f->metadata = v[3];
     return true;

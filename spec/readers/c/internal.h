@@ -144,6 +144,9 @@ typedef struct {
 
 bool json_parse(arena *m, bytes b, jsonfile *out, fail *e);
 
+/* ---- jsontext.c: the metadata of a user (2.8) ---- */
+bool jsontext_check(bytes b, fail *e);
+
 /* ---- source.c, system.c: files ---- */
 
 typedef struct {
@@ -385,6 +388,7 @@ typedef struct {
     mval attachments, metadata;
     colfile *cols;
     bool verified;
+    const uint8_t *digest; /* of the whole file, as its page says, once it is verified */
 } datafile;
 
 /* Decoded values of one run of blocks. */
@@ -548,6 +552,7 @@ bool page_verify(tokread *t, page *p, fail *e);
 bool plan_verify(tokread *t, page *p, fail *e);
 bool verify_column_totals(tokread *t, mval table, bool ranged, fail *e);
 bool ids_differ(tokread *t, fail *e);
+bool rows_differ(tokread *t, fail *e);
 bool parts_read(tokread *t, fail *e);
 bool views_read(tokread *t, fail *e);
 /* Which samples of the version a view has, in its order; `ids` and `weights` have room for view->samples or

@@ -140,6 +140,7 @@ bool json_parse(arena *m, bytes b, jsonfile *out, fail *e) {
     bool has_sum = false;
     char expected[17];
     memset(out, 0, sizeof *out);
+    REQUIRE(b.n <= 64 * KiB, "format.md 11", "a JSON file has more than 64 KiB");
     REQUIRE(is_utf8(b.p, b.n), RULE, "no JSON");
     for (size_t i = 0; i < b.n; i++) room += b.p[i] == ':';
     text = arena_take(m, b.n, 1, e);

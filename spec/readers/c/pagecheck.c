@@ -50,7 +50,8 @@ static bool file_verify(tokread *t, datafile *f, const uint8_t *digest, fail *e)
     buffer whole = {NULL, 0};
     bytes all;
     bool done;
-    if (f->verified) return true;
+    if (f->verified) /* another page, or another line of this one, names it too */
+        return check_equal(digest, f->digest, 32, "the digest of a data file in two pages", "format.md 8.3", e);
     done = source_read_into(&f->src, 0, f->src.size, &whole, &all, e) &&
            check_digest(all, digest, "data file", "format.md 8.3", e);
     if (done) {
@@ -62,6 +63,7 @@ static bool file_verify(tokread *t, datafile *f, const uint8_t *digest, fail *e)
     buffer_free(&whole);
     if (!done) fail_path(e, f->name);
     else t->file_bytes += f->src.size;
+    f->digest = digest;
     return done;
 }
 

@@ -123,6 +123,7 @@ static bool part_parse(tokread *t, stagedpart *part, bytes data, fail *e) {
     TRY(plan_parse(&in->memory, p, -1, e));
     TRY(shards_build(in, e));
     TRY(page_verify(in, p, e));
+    TRY(rows_differ(in, e));
     TRY(verify_column_totals(in, v[4], false, e));
     TRY(objects_known(p, v[6].b, e));
     if (v[7].kind == M_NONE) return ids_count_from_zero(in, e);

@@ -66,9 +66,10 @@ bool plan_verify(tokread *t, page *p, fail *e) {
             TRY(store_file(t, p, (uint64_t)q->where[s] - 2, &f, e));
             part = datafile_column(f, c->pub.id);
             refused = part->refused != NULL;
-            if (!refused && q->row[s] == 0 && (uint64_t)p->samples[s] == part->en.rows)
-                done = spans_of(&scratch, part, &expected, &count, e);
-            else expected = NULL; /* the file serves several shards, or cannot be read */
+            REQUIRE(q->row[s] == 0 && (uint64_t)p->samples[s] == part->en.rows, "format.md 8.3",
+                    "shard %llu has some rows of the file of its primary column", (unsigned long long)s);
+            if (refused) expected = NULL;
+            else done = spans_of(&scratch, part, &expected, &count, e);
         }
         if (done && expected && !(count == (uint64_t)p->span_count[s] && spans_equal(p, at, expected, count)))
             done = fail_with(e, TOKREAD_CORRUPT, rule, "the plan of shard %llu differs from its blocks",

@@ -91,6 +91,7 @@ static bool model_parse(arena *m, arena *scratch, bytes content, uint32_t dim, v
     REQUIRE(out->log == 0 || (8 <= out->log && out->log <= 15), MODEL, "tables of log %u", out->log);
     REQUIRE(out->class_count <= (out->log ? dim < 1024 ? dim : 1024 : 0), MODEL, "there are %u classes",
             out->class_count);
+    REQUIRE((uint32_t)out->class_count << out->log <= (uint32_t)1 << 22, "format.md 11", "tables of more than 2^22 slots");
     content.p += 4;
     content.n -= 4;
     if (out->log) TRY(classes_parse(m, scratch, &content, out, e));

@@ -28,6 +28,48 @@ bool ids_differ(tokread *t, fail *e) {
     return true;
 }
 
+/* The rows of a column in a file that a shard has. */
+typedef struct {
+    const uint8_t *file;
+    uint64_t first, end;
+} taken;
+
+static int compare_taken(const void *a, const void *b) {
+    const taken *x = a, *y = b;
+    int order = memcmp(x->file, y->file, 16);
+    return order ? order : (x->first > y->first) - (x->first < y->first);
+}
+
+/* Check that no row of a file is in two shards, in any one column (8.3). */
+bool rows_differ(tokread *t, fail *e) {
+    arena scratch = {NULL};
+    uint64_t most = 0;
+    bool differ = true;
+    taken *all;
+    for (size_t i = 0; i < t->page_count; i++) most += t->pages[i].shards;
+    all = arena_take(&scratch, most, sizeof *all, e);
+    if (!all) return false;
+    for (size_t c = 0; c < t->column_count; c++) {
+        uint64_t n = 0;
+        for (size_t i = 0; i < t->page_count; i++) {
+            const page *p = &t->pages[i];
+            const placement *q = &p->places[c];
+            for (uint64_t s = 0; q->there && s < p->shards; s++) {
+                if (q->where[s] < 2 || !p->samples[s]) continue;
+                all[n].file = p->file_ids.p + 16 * (q->where[s] - 2);
+                all[n].first = (uint64_t)q->row[s];
+                all[n++].end = (uint64_t)q->row[s] + (uint64_t)p->samples[s];
+            }
+        }
+        if (n) qsort(all, (size_t)n, sizeof *all, compare_taken);
+        for (uint64_t k = 1; k < n; k++)
+            differ = differ && (memcmp(all[k - 1].file, all[k].file, 16) || all[k - 1].end <= all[k].first);
+    }
+    arena_free(&scratch);
+    REQUIRE(differ, "format.md 8.3", "two shards have the same rows of a file");
+    return true;
+}
+
 /* Check totals per column; only those of a root may have ranges (8.1, 8.6). */
 bool verify_column_totals(tokread *t, mval table, bool ranged, fail *e) {
     static const char rule[] = "format.md 8.1";
@@ -153,6 +195,7 @@ static bool store_verify(tokread *t, fail *e) {
         TRY(page_verify(t, p, e));
     }
     TRY(ids_differ(t, e));
+    TRY(rows_differ(t, e));
     TRY(attachments_verify(t, e));
     TRY(totals_verify(t, e));
     TRY(parts_read(t, e));

@@ -16,6 +16,7 @@ from .zframe import frame
 STORE_ID = bytes(range(0x10, 0x20))
 TIME = 1_700_000_000_000
 Files = dict[str, bytes]
+Keys = dict[int, Any]
 
 
 @dataclass
@@ -51,7 +52,11 @@ def in_file(file: Written, column: Column) -> Column:
 
 @dataclass
 class Page:
-    """A page of a version."""
+    """A page of a version.
+
+    `keys`, `plan_keys`, `deletion_keys` and `placement_keys` (by column id) replace keys of what is written, and None
+    takes one away. With `one_span` a shard has one span, whatever its blocks.
+    """
 
     shards: list[Shard]
     deleted: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -60,6 +65,11 @@ class Page:
     placed: set[int] | None = None
     dropped: list[Column] = field(default_factory=list)
     edits: Edits = field(default_factory=dict)
+    keys: Keys = field(default_factory=dict)
+    plan_keys: Keys = field(default_factory=dict)
+    deletion_keys: Keys = field(default_factory=dict)
+    placement_keys: dict[int, Keys] = field(default_factory=dict)
+    one_span: bool = False
 
 
 @dataclass
@@ -99,7 +109,7 @@ def primary(schema: Sequence[Column]) -> Column | None:
     return next((found[0] for found in (*kinds, schema) if found), None)
 
 
-def spans(shard: Shard, column: Column) -> list[tuple[int, int, int, int]]:
+def spans(shard: Shard, column: Column, one_span: bool = False) -> list[tuple[int, int, int, int]]:
     """Give blocks, samples, values and lead of the spans of a shard; none of the vectors has more than one (7.3)."""
     where = shard.place.get(column.id)
     if shard.samples == 0:
@@ -108,7 +118,7 @@ def spans(shard: Shard, column: Column) -> list[tuple[int, int, int, int]]:
         return [(0, shard.samples, 0, 0)]
     blocks = in_file(where[0], column).blocks
     values = sum(block.values for block in blocks) // (1 if column.ragged else column.width)
-    if values >= 2**18:
+    if values >= 2**18 and not one_span:
         raise ValueError("more than one span is not written here")
     return [(len(blocks), shard.samples, values, 0)]
 
@@ -159,7 +169,12 @@ def page_content(page: Page, schema: Sequence[Column]) -> bytes:
         23: packed([i for which in per_file for i in which]),
         30: {c.id: _placement(page, c, files) for c in schema if page.placed is None or c.id in page.placed},
     }
-    return edited(page.edits, "page_content", metadata(m))
+    return edited(page.edits, "page_content", metadata(replaced(m, page.keys)))
+
+
+def replaced(m: Keys, keys: Keys) -> Keys:
+    """Replace keys of a map; None takes one away."""
+    return {key: value for key, value in (m | keys).items() if value is not None}
 
 
 def page_files(page: Page) -> list[Written]:
@@ -199,16 +214,16 @@ def _placement(page: Page, column: Column, files: list[Written]) -> dict[int, An
         m[6] = packed([x[2] for x in found])
     if column.dtype in (9, 10, 11, 12):
         m[7] = packed([x[3] for x in found])
-    return m | ({8: constants} if constants else {})
+    return replaced(m | ({8: constants} if constants else {}), page.placement_keys.get(column.id, {}))
 
 
 def plan_content(page: Page, column: Column) -> bytes:
     """Write the content of a plan (8.4)."""
-    per_shard = [spans(shard, column) for shard in page.shards]
+    per_shard = [spans(shard, column, page.one_span) for shard in page.shards]
     flat = [span for found in per_shard for span in found]
     m: dict[int, Any] = {1: column.id, 2: packed([len(found) for found in per_shard])}
     m |= {3 + i: packed([span[i] for span in flat]) for i in range(4)}
-    return edited(page.edits, "plan_content", metadata(m))
+    return edited(page.edits, "plan_content", metadata(replaced(m, page.plan_keys)))
 
 
 def deletions_content(page: Page, column: Column) -> bytes:
@@ -231,7 +246,7 @@ def deletions_content(page: Page, column: Column) -> bytes:
         5: packed(left_samples),
         6: packed(left_values),
     }
-    return edited(page.edits, "deletions_content", metadata(m))
+    return edited(page.edits, "deletions_content", metadata(replaced(m, page.deletion_keys)))
 
 
 def write_version(version: Version, files: Files) -> None:
@@ -270,7 +285,7 @@ def write_version(version: Version, files: Files) -> None:
             i: [name, digest(item.data), len(item.data), len(item.content)]
             for i, (name, item) in enumerate(version.attachments)
         }
-    raw = edited(version.edits, "body", metadata(body | version.more))
+    raw = edited(version.edits, "body", metadata(replaced(body, version.more)))
     out = b"TOKSROOT" + u16(version.major) + u16(version.minor) + b"".join(map(u32, version.features))
     out = edited(version.edits, "root", out + u32(len(raw)) + u32(len(inline)) + raw + inline)
     files[root_name(version.number)] = edited(version.edits, "root+", out + u64(checksum(out)))
@@ -317,7 +332,7 @@ def _page(page: Page, version: Version, column: Column | None, files: Files, tot
     record = digest(raw) + digest(plan) + (digest(gone) if gone is not None else bytes(32))
     record += u32(len(raw)) + u32(len(plan)) + u32(len(gone or b"")) + u32(flags)
     record += u64s([samples, deleted, values, *ids])
-    record += u32(len(page.shards)) + u32(sum(len(spans(shard, column)) for shard in page.shards))
+    record += u32(len(page.shards)) + u32(sum(len(spans(shard, column, page.one_span)) for shard in page.shards))
     return edited(page.edits, "record", record), raw + plan if page.inline else b""
 
 

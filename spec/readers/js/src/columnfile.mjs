@@ -172,6 +172,7 @@ export class ColumnFile {
       const rows = this.values[b] / this.widths[g];
       need(g === 0 || rows === this.values[b - g] / this.widths[0], "the blocks of a run hold different rows", rule);
     }
+    need(counts.every((count) => count <= MOST_VALUES), "the blocks of a run have too many values", "format.md 11");
     this.runStarts = sums(counts); // the first value of every run, and the end
     this.runs = B / G;
   }

@@ -2,6 +2,7 @@
 
 import { hex, isZero, magicOf, u64, viewOf } from "./bytes.mjs";
 import { ReadError, need } from "./failure.mjs";
+import { needMetadata } from "./jsonfile.mjs";
 import { needFields, needKind, parseMetadata } from "./metadata.mjs";
 import { MOST_CONTENT } from "./objects.mjs";
 import { MOST_COLUMNS, parseColumns } from "./schema.mjs";
@@ -13,7 +14,6 @@ export const MOST_ROWS = 2 ** 24;
 const MOST_INDEX = 2 ** 26;
 const MOST_BLOCKS = 2 ** 24;
 const MOST_SECTION = 2 ** 28;
-const MOST_METADATA = 16384;
 
 const RAGGED = 1, OPTIONAL = 2, HAS_OBJECT = 4, RANGES = 8, TABLE_ZSTD = 16, ROWS_ZSTD = 32, GROUPS = 64;
 
@@ -228,12 +228,4 @@ function parseFileMetadata(bytes, index) {
   index.metadata = needMetadata(fields.get(4));
   for (const level of (fields.get(5) ?? new Map()).values()) needKind(level, "string", "a level");
   for (const measured of (fields.get(6) ?? new Map()).values()) needFields(measured, MEASURED, "a measured error");
-}
-
-/** Check the metadata string of a store; null where there is none. */
-export function needMetadata(text) {
-  if (text === undefined) return null;
-  const bytes = new TextEncoder().encode(text).length;
-  need(bytes <= MOST_METADATA, `metadata of ${bytes} bytes`, "format.md 11");
-  return text;
 }

@@ -34,6 +34,29 @@ export function parseJsonFile(bytes) {
   return members;
 }
 
+const MOST_TEXT = 16384;
+const MOST_DEPTH = 64;
+
+/** Check that the metadata of a user is one JSON object within the limits (2.8); null where there is none. */
+export function needMetadata(text) {
+  if (text === undefined) return null;
+  const rule = "format.md 2.8";
+  const bytes = new TextEncoder().encode(text).length;
+  need(bytes <= MOST_TEXT, `metadata of ${bytes} bytes`, "format.md 11");
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw corrupt("the metadata is no JSON", rule);
+  }
+  const isNested = (one) => typeof one === "object" && one !== null;
+  need(isNested(value) && !Array.isArray(value), "the metadata is no JSON object", rule);
+  let depth = 0;
+  for (let level = [value]; level.length > 0; depth++) level = level.flatMap((one) => Object.values(one).filter(isNested));
+  need(depth <= MOST_DEPTH, `metadata of ${depth} objects and arrays inside each other`, "format.md 11");
+  return text;
+}
+
 /** Order bytes, the lowest first. */
 export function compareBytes(a, b) {
   const shared = Math.min(a.length, b.length);
@@ -57,8 +80,10 @@ function parse(text) {
     const member = MEMBER.exec(body[1]);
     need(member !== null, "a member is no string and no integer from 0 on", RULE);
     const key = JSON.parse(`"${member[1]}"`);
+    need(!/\p{Cs}/u.test(key), "half of a surrogate pair has no UTF-8", RULE);
     need(!members.has(key), `the member ${key} occurs twice`, RULE);
     const value = member[3] === undefined ? JSON.parse(`"${member[2]}"`) : BigInt(member[3]);
+    need(typeof value !== "string" || !/\p{Cs}/u.test(value), "half of a surrogate pair has no UTF-8", RULE);
     need(typeof value === "string" || value < 2n ** 63n, `${key} is above 2^63 - 1`, RULE);
     members.set(key, value);
     const at = MEMBER.lastIndex;

@@ -2,13 +2,14 @@
 
 import { Cursor, hex, isZero, lastNotAbove, magicOf, sum, sums, u64, viewOf } from "./bytes.mjs";
 import { DTYPES } from "./dtypes.mjs";
-import { needChecksum, needFeatures, needMetadata, needVersion } from "./entries.mjs";
+import { needChecksum, needFeatures, needVersion } from "./entries.mjs";
 import { ReadError, need } from "./failure.mjs";
-import { compareBytes } from "./jsonfile.mjs";
+import { compareBytes, needMetadata } from "./jsonfile.mjs";
 import { isInteger, needFields, needKind, packedBin, parseMetadata } from "./metadata.mjs";
 import { needDigest } from "./objects.mjs";
 import { Ranges, rangeKind } from "./ranges.mjs";
 import { parseColumns } from "./schema.mjs";
+import { checkConstants } from "./values.mjs";
 
 export const MOST_ROOT = 65536;
 export const MOST_PART = 2 ** 26;
@@ -63,6 +64,7 @@ function checkBody({ body, columns, version, tags, attachments }) {
   need(body.get(1).length === 16 && body.get(4).length === 16, "store id and nonce have 16 bytes", rule);
   need(version >= 1 && (body.has(3) === version > 1) && (body.get(3) ?? 0) < version, "the parent of the version", rule);
   need(body.get(7) <= IDS, `next_sample_id is ${body.get(7)}`, "format.md 7.2");
+  need(body.get(8) < 2 ** 32, `next_column_id is ${body.get(8)}`, rule);
   for (const column of columns) need(column.id < body.get(8), `column id ${column.id} is not below next_column_id`, rule);
   const totals = body.get(9);
   need(totals.length === 5 && totals.every((x) => isInteger(x) && x >= 0), "the totals are not five integers", rule);
@@ -73,6 +75,7 @@ function checkBody({ body, columns, version, tags, attachments }) {
   }
   for (const pair of (body.get(15) ?? new Map()).values()) {
     needItems(pair, ["bytes", "integer"], "the current object of a column", rule);
+    need(pair[0].length === 32, "the digest of the current object of a column", rule);
   }
   needItems(body.get(16), ["string", "integer"], "what made the version", rule);
   need((body.get(17)?.length ?? 0) % 16 === 0, "the nonce of a part is cut", rule);
@@ -282,6 +285,7 @@ export function constantsOf(placement, column) {
   if (shards.length > 0) need(meaning.shape === null && column.type !== 8, `column ${column.name} cannot be constant`, rule);
   need(placement.constants.length === shards.length * bytes, `${placement.constants.length} bytes of constants`, rule);
   const values = new Stored(placement.constants.slice().buffer);
+  checkConstants(column, values);
   return new Map(shards.map((s, i) => [s, values.subarray(i, i + 1)]));
 }
 

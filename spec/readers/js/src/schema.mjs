@@ -58,6 +58,7 @@ export function parseColumns(records, rule, ascending = true) {
   let before = -1;
   return records.map((record) => {
     const column = parseColumn(record);
+    need(column.type < 2 ** 16, `type ${column.type}`, "format.md 6.1");
     need(!names.has(column.name), `two columns are named ${column.name}`, "format.md 6.1");
     need(column.id !== before && (!ascending || column.id > before), "column ids do not ascend", rule);
     before = column.id;

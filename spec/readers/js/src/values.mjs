@@ -6,6 +6,7 @@ import { need } from "./failure.mjs";
 import { CATEGORY, CODES, LABEL, SCORE, SOFT_LABEL } from "./schema.mjs";
 
 const RULE = "registry.md 1";
+const BIT = 13;
 
 /**
  * Check the values of a run of a column: what the type says of each, and that those of missing rows are zero.
@@ -28,6 +29,14 @@ export function checkValues({ column, valid, starts, runStarts }, values, run, c
       checkSoftLabel(values.subarray(at, at + width), meaning);
     }
   }
+}
+
+/** Check the constants of a column (format.md 8.3). */
+export function checkConstants({ meaning, type, optional, name }, values) {
+  if (type === LABEL || type === CODES) needBelow(values, meaning.bound, `the constant of ${name}`, RULE);
+  if (meaning.dtype === BIT) needBelow(values, 2, `the constant of ${name}`, RULE);
+  const isNaN = (value) => isNaNBits(meaning.dtype, value);
+  if (type === SCORE && !optional) need(!values.some(isNaN), "NaN in a Score that is not optional", RULE);
 }
 
 function needBelow(values, bound, what, rule) {

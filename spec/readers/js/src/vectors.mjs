@@ -4,6 +4,7 @@ import { Cursor, sum, viewOf } from "./bytes.mjs";
 import { need } from "./failure.mjs";
 import { Tables, decodeLanes } from "./lanes.mjs";
 
+const MOST_SLOTS = 2 ** 22;
 const MODEL = "codecs.md 6.2";
 const PLANES = "codecs.md 6.3";
 const LANES = "codecs.md 6.4";
@@ -34,6 +35,7 @@ export function parseVectorModel(content, columnDim) {
   need(cursor.u8("a reserved byte") === 0, "a reserved byte is set", MODEL, cursor.at - 1);
   const classes = cursor.u16("classes");
   need(classes <= (log === 0 ? 0 : Math.min(1024, dim)), `${classes} classes`, MODEL, cursor.at - 2);
+  need(classes * 2 ** log <= MOST_SLOTS, `tables of ${classes * 2 ** log} slots`, "format.md 11", cursor.at - 2);
   const coder = log === 0 ? null : parseClasses(cursor, log, classes, dim);
   cursor.end();
   return { transform, bits, dim, step, scale, mean, rotation, coder };

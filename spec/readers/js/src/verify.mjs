@@ -2,7 +2,7 @@
 
 import { sum, sums } from "./bytes.mjs";
 import { isNaNBits } from "./dtypes.mjs";
-import { need, within } from "./failure.mjs";
+import { ReadError, need, within } from "./failure.mjs";
 import { constantsOf, rangesOf } from "./manifest.mjs";
 import { needFields } from "./metadata.mjs";
 import { extremesOf, rangeKind } from "./ranges.mjs";
@@ -151,6 +151,7 @@ class Shards {
     this.found = found;
     this.totals = new Map(found.schema.map((column) => [column.id, new ColumnTotals(column)]));
     this.lines = new Map(); // file id -> what a page says of the file
+    this.rowsTaken = new Map(); // column and file -> first row and end of every shard that has the column there
   }
 
   /** Check one page; returns the values of the primary column, and those of deleted samples. */
@@ -178,8 +179,10 @@ class Shards {
   async #file(line, page) {
     const before = this.lines.get(line.fileId);
     if (before !== undefined) {
-      const isSame = before.digest === line.digest && before.fileBytes === line.fileBytes;
-      need(isSame && before.indexChecksum === line.indexChecksum, `two pages differ about file ${line.fileId}`, PAGE);
+      const isSame = before.digest === line.digest && before.indexChecksum === line.indexChecksum;
+      if (!isSame) throw new ReadError("checksum", `two pages differ about file ${line.fileId}`, PAGE);
+      const isThere = ["fileBytes", "tailOffset", "indexOffset"].every((name) => before[name] === line[name]);
+      need(isThere, `two pages differ about file ${line.fileId}`, PAGE);
       return;
     }
     const file = await this.files.dataFile(line, page);
@@ -231,12 +234,24 @@ class Shards {
       need(placement.row[s] === 0 && placement.storedBytes[s] === 0, "a shard without a file has a place in one", PAGE);
       return;
     }
+    this.#takeRows(column, part.file.path, first, first + samples);
     if (part.entry.required !== 0 || part.firstRow === undefined) return;
     let stored = 0;
     for (let b = 0; b < part.entry.blocks; b++) {
       if (part.firstRow[b] >= first && part.firstRow[b] < first + samples) stored += part.storedBytes[b];
     }
     need(stored === placement.storedBytes[s], `the page has another number of stored bytes of ${column.name}`, PAGE);
+  }
+
+  /** Note that a shard has rows of a column in a file, which no other shard may have (8.3). */
+  #takeRows(column, path, first, end) {
+    if (first === end) return;
+    const key = `${column.id} ${path}`;
+    const runs = this.rowsTaken.get(key) ?? [];
+    const isFree = runs.every(([from, to]) => end <= from || first >= to);
+    need(isFree, `two shards have the same rows of ${column.name}`, PAGE);
+    runs.push([first, end]);
+    this.rowsTaken.set(key, runs);
   }
 
   /** Compare counts and range of a shard with its values. */
@@ -276,7 +291,11 @@ class Shards {
       const { part, first: row } = await shard.place(first);
       let expected = said;
       if (part === undefined) expected = shard.samples === 0 ? [] : [[0, shard.samples, 0, 0]];
-      else if (part.isReadable && row === 0 && part.entry.rows === shard.samples) expected = spansOf(part);
+      else {
+        const isWhole = row === 0 && part.entry.rows === shard.samples;
+        need(isWhole, `shard ${s} has some rows of the file of its primary column`, PAGE);
+        if (part.isReadable) expected = spansOf(part);
+      }
       need(String(said) === String(expected), `the plan of shard ${s} is not that of its blocks`, "format.md 8.4");
       this.found.spans.push(said);
       const unit = first.meaning === null || isRagged ? 1 : first.meaning.width;

@@ -218,6 +218,8 @@ def _check_runs(found: ColumnFile) -> None:
             "the blocks of a run hold different rows",
             "format.md 4.3",
         )
+    for run in found.runs:
+        require(run.values <= 2**20, f"the blocks of a run have {run.values} values", "format.md 11")
     starts, row, value = found.starts, 0, 0
     missing = [0] * len(found.runs)
     for b, there in zip(found.block_of_row(), found.present, strict=True):

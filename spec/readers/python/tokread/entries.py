@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from . import jsontext
 from .conventions import (
     INDEX_PART,
     check_required,
@@ -139,6 +140,8 @@ def parse_index(data: bytes, footer: Footer, nonce: int) -> Index:
     for number, name in names.items():
         require(type(name) is str, "the name of an attachment is no string", "format.md 4.9")
         require(number < o and objects[number].is_embedded, "an attachment is not embedded", "format.md 4.9")
+    if 4 in meta:
+        jsontext.check(meta[4])
     levels = meta.get(5, {})
     require(all(type(level) is str for level in levels.values()), "a level is no string", "format.md 4.9")
     for measured in meta.get(6, {}).values():

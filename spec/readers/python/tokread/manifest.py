@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from . import jsontext
 from .conventions import (
     check_digest,
     check_required,
@@ -76,6 +77,7 @@ def parse_root(data: bytes) -> Root:
     body = fields(parse(data[32 : 32 + body_bytes]), BODY, (3, 12, 13, 14, 15, 17), "the body of a root", rule)
     _check_body(body)
     columns = parse_schema(body[6], "the schema")
+    require(body[8] < 2**32, f"next_column_id is {body[8]}", rule)
     require(all(column.id < body[8] for column in columns), "a column id is not below next_column_id", rule)
     records = body[10]
     require(len(records) % 160 == 0, "the page records are cut", "format.md 8.2")
@@ -99,7 +101,8 @@ def _check_body(body: dict[int, Any]) -> None:
     require(len(body[9]) == 5 and all(type(n) is int for n in body[9]), "totals are five integers", rule)
     require(len(body[16]) == 2 and [type(x) for x in body[16]] == [str, int], "what made the version is not said", rule)
     require(len(body.get(17, b"")) % 16 == 0, "a part nonce is cut", rule)
-    require(len(body.get(13, "").encode()) <= 16384, "the metadata is longer than 16 KiB", "format.md 11")
+    if 13 in body:
+        jsontext.check(body[13])
     for key, types in ((12, [str, bytes, int, int]), (14, [str, int])):
         table = body.get(key, {})
         require(list(table) == list(range(len(table))), f"the keys in key {key} do not count from 0", rule)
@@ -108,10 +111,13 @@ def _check_body(body: dict[int, Any]) -> None:
             f"key {key} is malformed",
             rule,
         )
+    digests = [item[1] for item in body.get(12, {}).values()]
     names = [tag[0].encode() for tag in body.get(14, {}).values()]
     require(names == sorted(set(names)), "tags do not ascend", rule)
     for pair in body.get(15, {}).values():
         require(type(pair) is list and [type(x) for x in pair] == [bytes, int], "key 15 is malformed", rule)
+        digests.append(pair[0])
+    require(all(len(digest) == 32 for digest in digests), "the digest of an object has not 32 bytes", rule)
 
 
 def _page_record(raw: bytes, inline: bytes) -> tuple[PageRecord, int]:

@@ -24,6 +24,7 @@ from .manifest import (
 from .parameters import CATEGORY
 from .schema import FLOATS, WIDTH, Column, number_of, primary
 from .spans import spans_of
+from .values import check_constant
 
 if TYPE_CHECKING:
     from .contents import Contents
@@ -98,7 +99,7 @@ def read_shards(
     shards: dict[int, list[list[list[int] | None] | None]] = {}
     for column in columns:
         totals[column.id] = ColumnTotals()
-        shards[column.id] = _column(column, page, files, totals[column.id], found)
+        shards[column.id] = _column(store, column, page, files, totals[column.id], found)
     first = primary(columns)
     deleted_values = 0
     if first is not None:
@@ -155,7 +156,7 @@ def _check_file(page: Page, i: int, file: DataFile) -> None:
 
 
 def _column(
-    column: Column, page: Page, files: list[DataFile], totals: ColumnTotals, found: Contents
+    store: Folder, column: Column, page: Page, files: list[DataFile], totals: ColumnTotals, found: Contents
 ) -> list[list[list[int] | None] | None]:
     """Read one column of every shard; a shard that cannot be read is None."""
     place = page.placements.get(column.id)
@@ -180,6 +181,7 @@ def _column(
             file = files[place.where[s] - 2]
             require(column.id in file.columns, f"a file does not have column {column.name}", RULE)
             part = _from_file(file.columns[column.id], place, s, page.samples[s], found)
+            store.take_rows(column.id, file.file_id, place.row[s], page.samples[s])
         elif place.where[s] == 1:
             is_plain = column.is_known and not column.shape and column.type != CATEGORY
             require(is_plain, f"column {column.name} cannot be constant", RULE)
@@ -187,6 +189,7 @@ def _column(
             require(len(constants) >= width, "a constant is not there", RULE)
             part = [[int.from_bytes(constants[:width], "little")] for _ in range(page.samples[s])]
             constants = constants[width:]
+            check_constant(column, part[0] or [] if part else [])
         else:
             require(column.optional or not page.samples[s], f"column {column.name} is absent and not optional", RULE)
             part = [None] * page.samples[s]
@@ -266,7 +269,9 @@ def _check_plan(
             expected = [(0, page.samples[s], 0, 0)] if page.samples[s] else []
         else:
             part = files[place.where[s] - 2].columns[first.id]
-            expected = spans_of(part) if (place.row[s], page.samples[s]) == (0, part.entry.rows) else said
+            is_whole = (place.row[s], page.samples[s]) == (0, part.entry.rows)
+            require(is_whole, f"shard {s} has some rows of the file of its primary column", RULE)
+            expected = spans_of(part)
         require(said == expected, f"the plan of shard {s} differs from its blocks", "format.md 8.4")
         found.spans.append(said)
         part_of = shards[s]

@@ -69,7 +69,9 @@ class Folder:
         self.folder = folder
         self.files: dict[bytes, DataFile] = {}
         self.file_bytes: dict[bytes, int] = {}
+        self.file_digests: dict[bytes, bytes] = {}
         self.object_bytes: dict[bytes, int] = {}
+        self.rows_taken: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
 
     def load(self, name: str, rule: str) -> bytes:
         """Read a file of the store."""
@@ -84,6 +86,14 @@ class Folder:
         data = self.load(f"objects/{name[:2]}/{name}", "format.md 5")
         self.object_bytes[digest] = len(data)
         return data
+
+    def take_rows(self, column_id: int, file_id: bytes, first: int, count: int) -> None:
+        """Note that a shard has rows of a column in a file, which no other shard may have (8.3)."""
+        runs = self.rows_taken.setdefault((column_id, file_id), [])
+        is_free = all(first >= end or first + count <= begin for begin, end in runs)
+        require(not count or is_free, f"two shards have the same rows of column {column_id}", "format.md 8.3")
+        if count:
+            runs.append((first, first + count))
 
     def read(self, version: int | None) -> Contents:
         """Read one version whole."""
@@ -132,6 +142,9 @@ class Folder:
                 self.files[file_id] = read_data_file(data, columns, self.object)
                 check_digest(data, digest, "data file", "format.md 8.3")
                 self.file_bytes[file_id] = len(data)
+                self.file_digests[file_id] = digest
+            if digest != self.file_digests[file_id]:
+                raise ReadError("checksum", "two pages have other digests of the file", "format.md 8.3")
             require(self.files[file_id].file_id == file_id, "the file has another file id", "format.md 4.2", 24)
         return self.files[file_id]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .failure import corrupt, require
-from .parameters import CATEGORY, CODES, LABEL, SOFT_LABEL, TEXT, TOKENS, U8
-from .schema import Column
+from .parameters import BIT, CATEGORY, CODES, LABEL, SCORE, SOFT_LABEL, TEXT, TOKENS, U8
+from .schema import Column, number_of
 
 RULE = "registry.md 1"
 
@@ -25,6 +25,16 @@ def check_values(column: Column, values: list[int], categories: int) -> None:
         _below(values, column.parameters[2], "label", "classes", RULE)
     if column.type == CATEGORY:
         _below(values, categories, "category", "the length of the list", "codecs.md 3.3")
+
+
+def check_constant(column: Column, value: list[int]) -> None:
+    """Check the value of a constant shard (format.md 8.3); one without samples has none."""
+    check_values(column, value, 0)
+    if column.dtype == BIT:
+        _below(value, 2, "bit", "two", RULE)
+    if column.type == SCORE and not column.optional:
+        is_nan = any(number_of(one, column.dtype) != number_of(one, column.dtype) for one in value)
+        require(not is_nan, f"column {column.name} is not optional and has NaN", RULE)
 
 
 def _below(values: list[int], end: int, what: str, limit: str, rule: str) -> None:

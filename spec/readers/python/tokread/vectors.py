@@ -84,6 +84,7 @@ def _parse_tables(model: VectorModel, data: bytes, at: int) -> None:
     at += 4
     require(log == 0 or 8 <= log <= 15, f"tables of log {log}", MODEL)
     require(k <= (min(1024, model.dim) if log else 0), f"there are {k} classes", MODEL)
+    require(k << log <= 2**22, f"tables of {k << log} slots", "format.md 11")
     model.log = log
     if log:
         model.class_of, at = packed(data, at, model.dim, 0, k)
