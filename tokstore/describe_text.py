@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -233,6 +232,8 @@ def version_text(path: str, facts: dict[str, Any], width: int | None = None) -> 
 
 def version_html(path: str, facts: dict[str, Any]) -> str:
     """Return a table for notebooks."""
+    import html
+
     rows = _rows(facts)
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     cells = [_html_row("th", {name: name for name in names}, names), *(_html_row("td", row, names) for row in rows)]
@@ -245,5 +246,7 @@ def version_html(path: str, facts: dict[str, Any]) -> str:
 
 def _html_row(tag: str, row: dict[str, str], names: Sequence[str]) -> str:
     """Return one row of a table; numbers stand to the right."""
+    import html
+
     sides = {name: ' style="text-align:right"' if name in _RIGHT else "" for name in names}
     return "<tr>" + "".join(f"<{tag}{sides[name]}>{html.escape(row[name])}</{tag}>" for name in names) + "</tr>"

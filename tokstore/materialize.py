@@ -13,7 +13,7 @@ from tokstore.block import ColumnRows
 from tokstore.creation import create_file, create_folder, encode_attachments, encode_user_metadata
 from tokstore.deliver import deliver_batch
 from tokstore.schema import Column, Schema
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["write_store"]
 

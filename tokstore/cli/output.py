@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,17 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "json_option", "print_json"]
+__all__ = ["console", "json_option", "print_json", "width"]
 
 _WIDTH = 140
 """Columns of a table that goes into a file or a pipe, where no terminal says how wide it is."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+
+
+def width() -> int:
+    """Return the characters of a line of standard output."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
 
 
 def console() -> Console:
