@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -223,7 +222,10 @@ def version_lines(facts: dict[str, Any], width: int) -> list[str]:
 
 def version_text(path: str, facts: dict[str, Any], width: int | None = None) -> str:
     """Return a table for terminals; by default as wide as this one."""
-    width = width or shutil.get_terminal_size((100, 24)).columns
+    if not width:
+        from shutil import get_terminal_size  # with all its archives
+
+        width = get_terminal_size((100, 24)).columns
     heading = textwrap.wrap(
         f"{path}: {heading_text(facts)}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )

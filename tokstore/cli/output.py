@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the fa
 
 def width() -> int:
     """Return the characters of a line of standard output."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    if not sys.stdout.isatty():
+        return _WIDTH
+    from shutil import get_terminal_size  # with all its archives
+
+    return get_terminal_size().columns
 
 
 def console() -> Console:
