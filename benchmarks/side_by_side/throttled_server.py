@@ -17,7 +17,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
 
-__all__ = ["Throttled"]
+__all__ = ["UNCOUNTED", "Throttled"]
+
+UNCOUNTED = "uncounted"
+"""A folder whose files are served at once and not counted: for what comes before a measurement."""
 
 _PIECE = 1 << 16
 
@@ -119,8 +122,10 @@ def _handler(folder: Path, limits: _Limits) -> type[BaseHTTPRequestHandler]:
             self._serve(with_body=True)
 
         def _serve(self, *, with_body: bool) -> None:
-            limits.begin()
             name = unquote(self.path.partition("?")[0]).lstrip("/")
+            is_counted = not name.startswith(f"{UNCOUNTED}/")
+            if is_counted:
+                limits.begin()
             data = held.get(name)
             if data is None:
                 path = (folder / name).resolve()
@@ -142,7 +147,8 @@ def _handler(folder: Path, limits: _Limits) -> type[BaseHTTPRequestHandler]:
             view = memoryview(data)
             for at in range(first, last if with_body else first, _PIECE):
                 piece = view[at : min(at + _PIECE, last)]
-                limits.send(len(piece))
+                if is_counted:
+                    limits.send(len(piece))
                 self.wfile.write(piece)
 
         def _head(self, status: int, length: int, place: str | None = None) -> None:
