@@ -21,7 +21,7 @@ TYPED := tokstore tools spec $(wildcard benchmarks examples)
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-page bench-throttled fuzz fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,8 @@ help:
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
+	@echo "make bench-throttled  a shuffled epoch from an object server with little bandwidth, added to the same records"
+	@echo "make bench-page  docs/benchmarks.md, its plots and the README's table from the records of build/bench/results.json"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
 	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
@@ -132,6 +134,14 @@ bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks.shuffling $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.dedup $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.formats $(if $(DATA),--data $(DATA))
+
+# A shuffled epoch from a slow object server; its records go where `make bench` has put the others.
+bench-throttled: $(VENV)/.wheel
+	$(BIN)/python -m benchmarks.side_by_side.throttled $(if $(DATA),--data $(DATA)) $(ARGS)
+
+bench-page: $(VENV)/.depends
+	$(PIP) install --constraint constraints.txt 'matplotlib>=3.8'
+	$(BIN)/python -m benchmarks.side_by_side.page --readme $(ARGS)
 
 fuzz: $(VENV)/.wheel
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile

@@ -47,7 +47,7 @@ def write_samples(path: Path, schema: ts.Schema, samples: list[dict[str, Any]], 
 
 def write_file(path: Path, samples: list[dict[str, Any]] | None = None, **options: Any) -> Path:
     """Create a single file with a fixed file id."""
-    with mock.patch("tokstore.writer.secrets.token_bytes", lambda n: FILE_ID[:n]):
+    with mock.patch("tokstore.writing.secrets.token_bytes", lambda n: FILE_ID[:n]):
         return write_samples(path, SCHEMA, SAMPLES if samples is None else samples, **options)
 
 

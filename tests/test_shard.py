@@ -26,8 +26,8 @@ TINY_SAMPLES: list[dict[str, Any]] = [{"t": [1, 2, 3]}, {"t": []}, {"t": None}, 
 def write_tiny(path: Path, *, zstd: bool = True) -> bytes:
     """Write a file with a fixed id and writer, and perhaps without any compression."""
     with ExitStack() as patches:
-        patches.enter_context(mock.patch("tokstore.writer.secrets.token_bytes", lambda n: FILE_ID[:n]))
-        patches.enter_context(mock.patch("tokstore.writer.__version__", "0"))
+        patches.enter_context(mock.patch("tokstore.writing.secrets.token_bytes", lambda n: FILE_ID[:n]))
+        patches.enter_context(mock.patch("tokstore.writing.__version__", "0"))
         if not zstd:
             patches.enter_context(mock.patch("tokstore.frames.compress", lambda content, *rest: bytes(content)))
         write_samples(path, TINY, TINY_SAMPLES, level="plain")

@@ -13,7 +13,7 @@ import tokstore as ts
 from files import SAMPLES, SCHEMA, data_files, reseal, tree, write_file, write_samples
 from tokstore.format import FOOTER_BYTES, Footer
 from tokstore.wire import checksum, place_seed
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 
 def rich_store(folder: Path) -> Path:

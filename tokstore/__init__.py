@@ -16,52 +16,52 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tokstore._version import __version__
-from tokstore.column_parts import ColumnWriter
-from tokstore.column_types import (
-    Array,
-    Bytes,
-    Category,
-    Codes,
-    Label,
-    Mask,
-    Score,
-    SoftLabel,
-    Text,
-    Tokens,
-    Vector,
-)
-from tokstore.errors import (
-    ChecksumError,
-    ColumnError,
-    ConflictError,
-    CorruptError,
-    ExistsError,
-    MissingFileError,
-    NotAStoreError,
-    TokstoreError,
-    TruncatedError,
-    UnsupportedError,
-    VersionError,
-)
-from tokstore.opening import create
-from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
-from tokstore.opening import part_writer as writer
-from tokstore.pruning import Pruned
-from tokstore.ragged import Ragged
-from tokstore.saved_views import ViewInfo
-from tokstore.schema import Schema
-from tokstore.soft_labels import SoftLabels
-from tokstore.store import Store, VersionInfo
-from tokstore.tool import load_tool
-from tokstore.upkeep import Compacted
-from tokstore.verify import Report, verify
-from tokstore.view import View
-from tokstore.writer import Progress, Writer
 
 if TYPE_CHECKING:
     from tokstore import dedup
+    from tokstore.column_parts import ColumnWriter
+    from tokstore.column_types import (
+        Array,
+        Bytes,
+        Category,
+        Codes,
+        Label,
+        Mask,
+        Score,
+        SoftLabel,
+        Text,
+        Tokens,
+        Vector,
+    )
+    from tokstore.errors import (
+        ChecksumError,
+        ColumnError,
+        ConflictError,
+        CorruptError,
+        ExistsError,
+        MissingFileError,
+        NotAStoreError,
+        TokstoreError,
+        TruncatedError,
+        UnsupportedError,
+        VersionError,
+    )
     from tokstore.loader import Batch, StreamingDataset
     from tokstore.mixture import Mixture
+    from tokstore.opening import create
+    from tokstore.opening import open_store as open  # noqa: A004 - ts.open is the contract
+    from tokstore.opening import part_writer as writer
+    from tokstore.pruning import Pruned
+    from tokstore.ragged import Ragged
+    from tokstore.saved_views import ViewInfo
+    from tokstore.schema import Schema
+    from tokstore.soft_labels import SoftLabels
+    from tokstore.store import Store, VersionInfo
+    from tokstore.upkeep import Compacted
+    from tokstore.verify_report import Report
+    from tokstore.verify_store import verify
+    from tokstore.view import View
+    from tokstore.writing import Progress, Writer
 
 __all__ = [
     "Array",
@@ -112,7 +112,36 @@ __all__ = [
     "writer",
 ]
 
-_LAZY = ("Batch", "Mixture", "StreamingDataset", "dedup")
+_MODULES = {
+    "column_parts": ("ColumnWriter",),
+    "column_types": (
+        "Array", "Bytes", "Category", "Codes", "Label", "Mask", "Score", "SoftLabel", "Text", "Tokens", "Vector",
+    ),
+    "errors": (
+        "ChecksumError", "ColumnError", "ConflictError", "CorruptError", "ExistsError", "MissingFileError",
+        "NotAStoreError", "TokstoreError", "TruncatedError", "UnsupportedError", "VersionError",
+    ),
+    "loader": ("Batch", "StreamingDataset"),
+    "mixture": ("Mixture",),
+    "opening": ("create", "open", "writer"),
+    "pruning": ("Pruned",),
+    "ragged": ("Ragged",),
+    "saved_views": ("ViewInfo",),
+    "schema": ("Schema",),
+    "soft_labels": ("SoftLabels",),
+    "store": ("Store", "VersionInfo"),
+    "upkeep": ("Compacted",),
+    "verify_report": ("Report",),
+    "verify_store": ("verify",),
+    "view": ("View",),
+    "writing": ("Progress", "Writer"),
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+"""Where each public name is defined. It is brought in when it is first asked for (PEP 562), so that a program, and
+each verb of the command line, loads what it uses. No module may be called like a public name that stands here:
+importing the module would put it in the place of the name."""
+_OTHERWISE = {"open": "open_store", "writer": "part_writer"}
+"""Names that are called otherwise where they are defined."""
 
 
 def pack(source: Any, path: Any, **options: Any) -> Any:
@@ -130,6 +159,8 @@ def pack(source: Any, path: Any, **options: Any) -> Any:
         >>> ts.pack("corpus.jsonl.zst", "corpus", tokenizer="tokenizer.json")  # doctest: +SKIP
         >>> ts.pack("fineweb/", "corpus", rename={"input_ids": "tokens"})  # doctest: +SKIP
     """
+    from tokstore.tool import load_tool
+
     return load_tool("pack")(source, path, **options)
 
 
@@ -144,28 +175,30 @@ def copy(source: Any, path: Any, **options: Any) -> Any:
     Example:
         >>> ts.copy(["web", "books"], "both").samples  # doctest: +SKIP
     """
+    from tokstore.tool import load_tool
+
     return load_tool("copy")(source, path, **options)
 
 
 def __getattr__(name: str) -> Any:
-    """Bring in torch only for those who stream, and the search for duplicates for those who search."""
+    """Bring in a public name, and keep it: torch only for those who stream, the search only for those who search."""
     if name == "dedup":
         return import_module("tokstore.dedup")
-    if name == "Mixture":
-        from tokstore.mixture import Mixture
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'tokstore' has no attribute {name!r}")
+    try:
+        found = getattr(import_module(f"tokstore.{module}"), _OTHERWISE.get(name, name))
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from tokstore.errors import UnsupportedError
 
-        return Mixture
-    if name in _LAZY:
-        try:
-            from tokstore import loader
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise UnsupportedError("streaming needs PyTorch", hint="pip install 'tokstore[torch]'") from error
-        return getattr(loader, name)
-    raise AttributeError(f"module 'tokstore' has no attribute {name!r}")
+        raise UnsupportedError("streaming needs PyTorch", hint="pip install 'tokstore[torch]'") from error
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
-    """List the lazy names too."""
-    return sorted(set(globals()) | set(_LAZY))
+    """List the names that were not yet asked for too."""
+    return sorted(set(globals()) | set(__all__))

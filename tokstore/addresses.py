@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokstore.object_storage import ObjectStorage
-from tokstore.range_cache import CachedStorage
-from tokstore.storage import LocalStorage, Storage
+if TYPE_CHECKING:
+    from tokstore.storage import Storage
 
 __all__ = ["CACHE_BYTES", "Address", "is_url", "local_or_url", "split_file", "storage_at"]
 
@@ -57,6 +56,9 @@ def storage_at(
     Raises:
         ValueError: Options that belong to an object store, and a local path.
     """
+    # Imported here, so that the command line can ask what is a URL without numpy, and open a folder without the cloud.
+    from tokstore.storage import LocalStorage
+
     if not is_url(address):
         if storage_options or cache is not None or cache_limit is not None:
             raise ValueError(
@@ -65,9 +67,13 @@ def storage_at(
         return LocalStorage(address)
     if address.startswith("file://"):
         raise ValueError(f"{address!r}: give a local folder by its path, without file://")
+    from tokstore.object_storage import ObjectStorage
+
     storage = ObjectStorage(address, storage_options)
     if cache is None:
         if cache_limit is not None:
             raise ValueError("cache_limit= needs cache=, a local folder")
         return storage
+    from tokstore.range_cache import CachedStorage
+
     return CachedStorage(storage, cache, CACHE_BYTES if cache_limit is None else cache_limit)

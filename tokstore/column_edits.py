@@ -41,7 +41,7 @@ from tokstore.root import Root
 from tokstore.sample_ids import positions_of
 from tokstore.schema import Column, Schema
 from tokstore.version import Version
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["ColumnEdits"]
 

@@ -29,7 +29,7 @@ from tokstore.root import empty_root
 from tokstore.schema import Column, Schema
 from tokstore.storage import Storage
 from tokstore.version import Version
-from tokstore.writer import Progress, Writer
+from tokstore.writing import Progress, Writer
 
 __all__ = ["ColumnWriter", "PartRows", "column_of"]
 

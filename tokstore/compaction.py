@@ -25,7 +25,7 @@ from tokstore.root import Root
 from tokstore.rounded import Rounded, rounded_segments
 from tokstore.shard import file_path
 from tokstore.version import ShardRows, Version
-from tokstore.writer import Writer
+from tokstore.writing import Writer
 
 __all__ = ["Group", "PageFacts", "find_shards", "replace_group", "rewrite_group", "stays_apart"]
 

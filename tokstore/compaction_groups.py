@@ -15,7 +15,7 @@ from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import FIRST_FILE
 from tokstore.version import Version
-from tokstore.writer import SHARD_BYTES
+from tokstore.writing import SHARD_BYTES
 
 __all__ = ["ToRewrite", "groups_to_rewrite"]
 

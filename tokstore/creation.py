@@ -17,7 +17,7 @@ from tokstore.root import Root, empty_root
 from tokstore.schema import Schema
 from tokstore.storage import LocalStorage, Storage
 from tokstore.version import Version
-from tokstore.writer import SingleFile, Writer
+from tokstore.writing import SingleFile, Writer
 
 __all__ = ["create_file", "create_folder", "create_remote", "encode_attachments"]
 

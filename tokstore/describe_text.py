@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -224,7 +222,10 @@ def version_lines(facts: dict[str, Any], width: int) -> list[str]:
 
 def version_text(path: str, facts: dict[str, Any], width: int | None = None) -> str:
     """Return a table for terminals; by default as wide as this one."""
-    width = width or shutil.get_terminal_size((100, 24)).columns
+    if not width:
+        from shutil import get_terminal_size  # with all its archives
+
+        width = get_terminal_size((100, 24)).columns
     heading = textwrap.wrap(
         f"{path}: {heading_text(facts)}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
@@ -233,6 +234,8 @@ def version_text(path: str, facts: dict[str, Any], width: int | None = None) -> 
 
 def version_html(path: str, facts: dict[str, Any]) -> str:
     """Return a table for notebooks."""
+    import html
+
     rows = _rows(facts)
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     cells = [_html_row("th", {name: name for name in names}, names), *(_html_row("td", row, names) for row in rows)]
@@ -245,5 +248,7 @@ def version_html(path: str, facts: dict[str, Any]) -> str:
 
 def _html_row(tag: str, row: dict[str, str], names: Sequence[str]) -> str:
     """Return one row of a table; numbers stand to the right."""
+    import html
+
     sides = {name: ' style="text-align:right"' if name in _RIGHT else "" for name in names}
     return "<tr>" + "".join(f"<{tag}{sides[name]}>{html.escape(row[name])}</{tag}>" for name in names) + "</tr>"

@@ -13,7 +13,7 @@ from tokstore.saved_views import SavedViews
 from tokstore.schema import Column
 from tokstore.storage import Storage
 from tokstore.version import Version
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["Editable", "counted"]
 

@@ -7,7 +7,6 @@ Bad arguments are plain `ValueError` and `TypeError`. Messages never show the co
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -126,6 +125,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
         >>> suggest("qualty", ["quality", "tokens"])
         "did you mean 'quality'? There are: quality, tokens"
     """
+    import difflib  # for those alone who misspelt something
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     listed = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")

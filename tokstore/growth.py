@@ -6,7 +6,7 @@ winner's root.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -189,7 +189,7 @@ class Part:
     @classmethod
     def of(cls, shards: NewShards, base_version: int, column: Column | None = None) -> Part:
         """Make a part of new shards."""
-        return cls(secrets.token_bytes(16), base_version, shards, column)
+        return cls(os.urandom(16), base_version, shards, column)
 
     def encode(self) -> bytes:
         """Return the bytes of the file."""

@@ -14,7 +14,7 @@ from tokstore.creation import create_file, create_folder, encode_attachments
 from tokstore.deliver import deliver_batch
 from tokstore.schema import Column, Schema
 from tokstore.user_metadata import encode_user_metadata
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["write_store"]
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tokstore.cache import Cache
-from tokstore.codecs.contract import BlockDecoder
 from tokstore.column_types import ColumnType
-from tokstore.decoders import decoder_for
 from tokstore.errors import TokstoreError
 from tokstore.objects import check_object, check_object_kind, decode_object, object_path
 from tokstore.schema import Column
 from tokstore.shard import DataFile, ObjectRef
 from tokstore.storage import Range
+
+if TYPE_CHECKING:
+    from tokstore.codecs.contract import BlockDecoder
 
 __all__ = ["Objects"]
 
@@ -80,6 +82,8 @@ class Objects:
         It is made once in a process, since what an object decodes to depends on its bytes alone; those of this file
         are verified in any case.
         """
+        from tokstore.decoders import decoder_for  # all codecs, which who reads no values does not need
+
         if one is None:
             return decoder_for(kind, codec, None), 0
         key = (one.digest, one.stored_bytes, one.kind, one.content_bytes, kind, codec)

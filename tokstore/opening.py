@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from tokstore.addresses import is_url, local_or_url, split_file, storage_at
+from tokstore.addresses import is_url, local_or_url, storage_at
 from tokstore.column_parts import ColumnWriter
 from tokstore.column_types import ColumnType
 from tokstore.creation import create_file, create_folder, create_remote, encode_attachments
-from tokstore.errors import (
-    ConflictError,
-    NotAStoreError,
-    VersionError,
-    suggest,
-)
-from tokstore.manifest import listed_versions, newest_root, read_version
+from tokstore.errors import ConflictError
+from tokstore.locating import locate
+from tokstore.manifest import listed_versions
 from tokstore.schema import Schema
-from tokstore.single import open_file
 from tokstore.storage import LocalStorage
 from tokstore.store import Store
 from tokstore.user_metadata import encode_user_metadata
-from tokstore.writer import Progress, Writer
+from tokstore.writing import Progress, Writer
 
 __all__ = ["create", "open_store", "part_writer"]
 
@@ -130,26 +124,8 @@ def open_store(
         >>> store = ts.open("corpus")  # doctest: +SKIP
         >>> store[17]["tokens"]  # doctest: +SKIP
     """
-    target, remote = local_or_url(path), is_url(path)
-    if target.endswith(".tok") if remote else os.path.isfile(target):
-        if version not in (None, 1):
-            raise VersionError("a single file has one version, 1", path=target)
-        folder, name = split_file(target)
-        storage = storage_at(folder, storage_options, cache, cache_limit)
-        root, _ = open_file(storage, name)
-        return Store(storage, root, pinned=True, file_name=name)
-    if not remote and not os.path.isdir(target):
-        raise NotAStoreError("there is no such file or folder", path=target)
-    storage = storage_at(target, storage_options, cache, cache_limit)
-    if version is None:
-        return Store(storage, newest_root(storage))
-    if isinstance(version, str):
-        tags = newest_root(storage).tags
-        if version not in tags:
-            raise VersionError(f"no tag {version!r}", path=target, hint=suggest(version, tags))
-        version = tags[version]
-    # A version that is asked for by number does not depend on newer roots, which may be damaged.
-    return Store(storage, read_version(storage, operator.index(version)), pinned=True)
+    found = locate(path, version, storage_options=storage_options, cache=cache, cache_limit=cache_limit)
+    return Store(found.storage, found.root, pinned=found.is_pinned, file_name=found.file_name)
 
 
 @overload

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,10 @@ from tokstore.placement import (
 )
 from tokstore.schema import Schema
 from tokstore.shard import FilePlace, file_path
-from tokstore.shard_writer import FileFacts
 from tokstore.wire import decode_metadata, digest, encode_metadata, fields
+
+if TYPE_CHECKING:
+    from tokstore.shard_writer import FileFacts
 
 __all__ = ["Page"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from tokstore.errors import CorruptError
 from tokstore.format import MAX_PAGE_SPANS, PLAN_MAGIC, unwrap, wrap
 from tokstore.packed import Ints, encode_packed
 from tokstore.placement import packed_field
-from tokstore.shard_writer import FileFacts
 from tokstore.wire import decode_metadata, encode_metadata, fields
+
+if TYPE_CHECKING:
+    from tokstore.shard_writer import FileFacts
 
 __all__ = ["Plan"]
 

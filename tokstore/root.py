@@ -5,7 +5,7 @@ A root is small, whatever the store's size: schema, totals, and one record per p
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import time
 from dataclasses import dataclass, field, replace
@@ -125,7 +125,7 @@ class Root:
         fresh: dict[str, Any] = {
             "version": self.version + 1,
             "parent": self.version or None,
-            "nonce": secrets.token_bytes(16),
+            "nonce": os.urandom(16),
             "created_ms": time.time_ns() // 1_000_000,
             "verb": verb,
             "samples_added": 0,
@@ -382,7 +382,7 @@ def empty_root(
         store_id=store_id,
         version=0,
         parent=None,
-        nonce=secrets.token_bytes(16),
+        nonce=os.urandom(16),
         created_ms=time.time_ns() // 1_000_000,
         schema=schema,
         next_sample_id=0,

@@ -7,12 +7,13 @@ ascending ids.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.errors import CorruptError, TokstoreError, UnsupportedError
+from tokstore.errors import CorruptError, MissingFileError, TokstoreError, UnsupportedError, suggest
 from tokstore.format import (
     MAX_COLUMNS,
     MAX_SAMPLE_ID,
@@ -24,9 +25,10 @@ from tokstore.format import (
     wrap,
 )
 from tokstore.packed import Ints, PackedReader, encode_packed
+from tokstore.storage import Storage
 from tokstore.wire import checksum, decode_metadata, encode_metadata, fields
 
-__all__ = ["SavedView", "check_owner", "decode_saved", "view_path"]
+__all__ = ["SavedView", "check_owner", "decode_saved", "read_saved", "saved_names", "view_path"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _KINDS = {1: bytes, 2: int, 3: int, 4: int, 5: int, 6: bytes, 7: bytes, 8: bytes, 9: bytes, 10: list, 11: list}
@@ -175,3 +177,28 @@ def _are_column_ids(columns: list[object]) -> bool:
     """Tell whether something lists ids of columns."""
     ids = [one for one in columns if type(one) is int and 0 <= one < 2**32 - 1]
     return 0 < len(ids) == len(columns) <= MAX_COLUMNS and ids == sorted(set(ids))
+
+
+def saved_names(storage: Storage) -> list[str]:
+    """Return the names under which views are saved, in order."""
+    names = [name for name in storage.list(FOLDER) if is_view_name(name)]
+    return sorted(name for name in names if FILE in storage.list(f"{FOLDER}/{name}"))
+
+
+def read_saved(storage: Storage, names: Sequence[str]) -> list[SavedView]:
+    """Read saved views.
+
+    Raises:
+        MissingFileError: One of them is not there.
+    """
+    paths = [view_path(name) for name in names]
+    read = storage.read_ranges([(path, 0, None) for path in paths], missing_ok=True) if paths else []
+    for name, data in zip(names, read, strict=True):
+        if data is None:
+            raise MissingFileError(
+                f"no view {name!r} is saved",
+                path=storage.describe(FOLDER),
+                rule="format.md 3",
+                hint=suggest(name, saved_names(storage)),
+            )
+    return [decode_saved(data if data is not None else b"", path) for data, path in zip(read, paths, strict=True)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokstore.saved_view import view_path
-from tokstore.saving import read_saved, restored, saved_names
+from tokstore.saved_view import read_saved, saved_names, view_path
+from tokstore.saving import restored
 from tokstore.view import View
 from tokstore.view_text import recipe_text
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 
-from tokstore.errors import ColumnError, ExistsError, MissingFileError, UnsupportedError, suggest
+from tokstore.errors import ColumnError, ExistsError, UnsupportedError
 from tokstore.packed import Ints
 from tokstore.sample_ids import positions_of
-from tokstore.saved_view import FILE, FOLDER, SavedView, check_owner, decode_saved, is_view_name, view_path
+from tokstore.saved_view import SavedView, check_owner, view_path
 from tokstore.schema import Schema
 from tokstore.selection import runs_of
-from tokstore.storage import Storage
 from tokstore.version import Version
 from tokstore.view_state import State, state_of
 
-__all__ = ["read_saved", "restored", "saved_names", "saved_of", "write_saved"]
+__all__ = ["restored", "saved_of", "write_saved"]
 
 _IDS_AT_ONCE = 1 << 20
 
@@ -77,31 +75,6 @@ def write_saved(version: Version, name: str, made: SavedView, exist: str) -> Non
         raise ExistsError(
             "a view of that name is saved", path=storage.describe(path), hint='choose another, or exist="replace"'
         )
-
-
-def saved_names(storage: Storage) -> list[str]:
-    """Return the names under which views are saved, in order."""
-    names = [name for name in storage.list(FOLDER) if is_view_name(name)]
-    return sorted(name for name in names if FILE in storage.list(f"{FOLDER}/{name}"))
-
-
-def read_saved(storage: Storage, names: Sequence[str]) -> list[SavedView]:
-    """Read saved views.
-
-    Raises:
-        MissingFileError: One of them is not there.
-    """
-    paths = [view_path(name) for name in names]
-    read = storage.read_ranges([(path, 0, None) for path in paths], missing_ok=True) if paths else []
-    for name, data in zip(names, read, strict=True):
-        if data is None:
-            raise MissingFileError(
-                f"no view {name!r} is saved",
-                path=storage.describe(FOLDER),
-                rule="format.md 3",
-                hint=suggest(name, saved_names(storage)),
-            )
-    return [decode_saved(data if data is not None else b"", path) for data, path in zip(read, paths, strict=True)]
 
 
 def restored(version: Version, saved: SavedView, name: str) -> tuple[State, Schema | None]:

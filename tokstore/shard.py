@@ -7,14 +7,13 @@ can fetch all of them in one round trip. Sections are parsed when first asked fo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore import frames
 from tokstore.block import BlockTable, check_entry, check_layout
-from tokstore.codecs.contract import BlockDecoder
 from tokstore.column_types import ColumnType, UnknownType
 from tokstore.errors import ChecksumError, CorruptError, TokstoreError
 from tokstore.format import (
@@ -52,6 +51,9 @@ from tokstore.wire import (
     fields,
     place_seed,
 )
+
+if TYPE_CHECKING:
+    from tokstore.codecs.contract import BlockDecoder
 
 __all__ = ["DataFile", "FilePlace", "ObjectRef", "Rows", "file_path"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -133,7 +132,7 @@ class FileSink:
         self._final = os.path.join(root, path)
         self._folder = os.path.dirname(self._final)
         make_folders(self._folder)
-        self._temporary = os.path.join(self._folder, f".{secrets.token_hex(8)}.tmp")
+        self._temporary = os.path.join(self._folder, f".{os.urandom(8).hex()}.tmp")
         self._file: BinaryIO | None = open(self._temporary, "wb")  # noqa: SIM115 - closed by commit and abort
 
     def write(self, data: bytes | memoryview) -> None:

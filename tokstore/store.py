@@ -30,7 +30,7 @@ from tokstore.storage import Storage
 from tokstore.tokenizer import TextDecoder
 from tokstore.upkeep import Upkeep
 from tokstore.version import Version
-from tokstore.writer import Progress, Writer
+from tokstore.writing import Progress, Writer
 
 __all__ = ["Store", "VersionInfo"]
 

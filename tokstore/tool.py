@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 from tokstore.errors import UnsupportedError, suggest
@@ -18,6 +17,8 @@ def load_tool(name: str) -> Any:
     Raises:
         UnsupportedError: No installed package offers it.
     """
+    from importlib import metadata  # it reads mail headers, and takes longer to import than most stores to open
+
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
     if name not in found:
         raise UnsupportedError(f"no tool {name!r} is installed", hint=suggest(name, found))

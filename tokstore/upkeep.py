@@ -25,7 +25,7 @@ from tokstore.rounded import Rounded
 from tokstore.schema import Column
 from tokstore.version import Version
 from tokstore.view import View
-from tokstore.writer import Progress, Writer
+from tokstore.writing import Progress, Writer
 
 __all__ = ["Compacted", "Upkeep"]
 

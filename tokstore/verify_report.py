@@ -8,7 +8,7 @@ from typing import Any
 
 from tokstore.errors import TokstoreError
 from tokstore.storage import Storage
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["Findings", "Report", "at_path"]
 

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.cache import Cache
-from tokstore.codecs.contract import BlockDecoder
-from tokstore.deletions import Deletions
 from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.format import HAS_DELETIONS, check_stored
 from tokstore.manifest import root_path
@@ -26,11 +24,15 @@ from tokstore.objects import object_path
 from tokstore.packed import Ints
 from tokstore.pages import Page
 from tokstore.placement import ABSENT, CONSTANT, FIRST_FILE
-from tokstore.plan import Plan
 from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, ObjectRef
 from tokstore.storage import Range, Storage
+
+if TYPE_CHECKING:
+    from tokstore.codecs.contract import BlockDecoder
+    from tokstore.deletions import Deletions
+    from tokstore.plan import Plan
 
 __all__ = ["ColumnPlace", "ShardRows", "Version"]
 
@@ -177,6 +179,8 @@ class Version:
 
     def plans(self, numbers: Sequence[int]) -> list[Plan]:
         """Return the plans of pages by number, the missing ones loaded in one trip."""
+        from tokstore.plan import Plan
+
         have = {i: self._plans.get(i) for i in numbers}
         missing = [i for i, plan in have.items() if plan is None]
         for i, data in self._parts(missing, "plan", "plans").items():
@@ -198,6 +202,8 @@ class Version:
             return None
         found = self._deletions.get(number)
         if found is None:
+            from tokstore.deletions import Deletions
+
             data = self._parts([number], "deletion", "deletions")[number]
             (page,) = self.pages([number])
             spans = int(record["spans"])

@@ -24,7 +24,7 @@ from tokstore.selection import Selection
 from tokstore.view_state import State, state_of
 from tokstore.weights import as_numbers, filled, fixed_weights
 from tokstore.where import search
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["View"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 from tokstore.describe_text import count_text
@@ -34,6 +33,8 @@ def view_text(place: str, samples: int, of: int, schema: Schema, recipe: Sequenc
 
 def view_html(place: str, samples: int, of: int, schema: Schema, recipe: Sequence[str], notes: Sequence[str]) -> str:
     """Return a view for notebooks; see `view_text`."""
+    import html
+
     heading, *lines = map(html.escape, _lines(place, samples, of, schema, recipe, notes))
     return f"<div><b>{heading}</b><ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul></div>"
 

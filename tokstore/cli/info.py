@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tokstore.cli.output import console, json_option, print_json
+from tokstore.cli.output import json_option, print_json, width
 from tokstore.cli.store_path import STORE
+
+if TYPE_CHECKING:
+    from tokstore.version import Version
 
 __all__ = ["info"]
 
@@ -29,32 +32,40 @@ def info(store: str, number: int | None, as_json: bool) -> None:
       tokstore info corpus --version 1
       tokstore info corpus --json
     """
-    from tokstore.opening import open_store
+    # Only what finds and describes a version: what reads and writes samples takes longer to import than this to run.
+    from tokstore.describe import describe_version
+    from tokstore.describe_text import laid_out, version_text
+    from tokstore.locating import locate
+    from tokstore.version import Version
 
-    opened = open_store(store, version=number)
-    facts = opened.describe()
+    found = locate(store, number)
+    version = Version(found.storage, found.root, found.file_name)
+    facts = {"path": version.path} | describe_version(version, deep=True)
     facts["folder_bytes"] = _folder_bytes(store)
-    facts["views"] = [
-        {"name": one.name, "samples": one.samples, "version": one.version, "recipe": one.recipe}
-        for one in opened.views()
-    ]
+    facts["views"] = _views(version)
     if as_json:
         print_json(facts)
         return
-    from rich.text import Text
+    wide = width()
+    click.echo(version_text(store, facts, wide))
+    lines = laid_out(_coding(facts), wide - 2)
+    click.echo("\n".join(["", *(f"  {line}" for line in lines), ""]))
+    click.secho(fill(_totals(facts), wide, subsequent_indent="  "), dim=True)
+    click.secho(f"next: tokstore cat {store} 0\n      tokstore verify {store}", dim=True)
 
-    from tokstore.describe_text import laid_out, version_text
 
-    out = console()
-    for line in [
-        version_text(store, facts, out.width),
-        "",
-        *(f"  {line}" for line in laid_out(_coding(facts), out.width - 2)),
-        "",
-    ]:
-        out.print(Text(line), soft_wrap=True)
-    out.print(Text(fill(_totals(facts), out.width, subsequent_indent="  "), style="dim"), soft_wrap=True)
-    out.print(Text(f"next: tokstore cat {store} 0\n      tokstore verify {store}", style="dim"), soft_wrap=True)
+def _views(version: Version) -> list[dict[str, Any]]:
+    """Return the views that are saved beside a version."""
+    if version.file_name is not None or not version.storage.list("views"):
+        return []
+    from tokstore.saved_view import read_saved, saved_names
+    from tokstore.view_text import recipe_text
+
+    names = saved_names(version.storage)
+    return [
+        {"name": name, "samples": one.samples, "version": one.version, "recipe": recipe_text(one.recipe)}
+        for name, one in zip(names, read_saved(version.storage, names), strict=True)
+    ]
 
 
 def _folder_bytes(path: str) -> int:

@@ -27,7 +27,7 @@ def verify(context: click.Context, store: str, number: int | None, as_json: bool
       tokstore verify corpus --version 1 --json
     """
     from tokstore.describe_text import bytes_text, count_text
-    from tokstore.verify import verify as check
+    from tokstore.verify_store import verify as check
 
     with progress_bars() as progress:
         report = check(store, number, progress=progress)

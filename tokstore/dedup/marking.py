@@ -36,7 +36,7 @@ from tokstore.schema import Column
 from tokstore.storage import LocalStorage
 from tokstore.store import Store
 from tokstore.view import View
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["mark"]
 

@@ -19,7 +19,7 @@ from tokstore.duplicates import DuplicateColumns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.store import Store
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["Marked", "write_result"]
 

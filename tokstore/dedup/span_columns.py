@@ -20,7 +20,7 @@ from tokstore.editing import counted
 from tokstore.store import Store
 from tokstore.tokenizer import TOKENIZER_FILE
 from tokstore.view import View
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["mark_spans"]
 

@@ -23,8 +23,7 @@ from tokstore.pages import Page
 from tokstore.parts import decode_part, part_path, staged_parts
 from tokstore.placement import FIRST_FILE
 from tokstore.plan import Plan
-from tokstore.saved_view import check_owner, decode_saved, view_path
-from tokstore.saving import saved_names
+from tokstore.saved_view import check_owner, decode_saved, saved_names, view_path
 from tokstore.schema import Schema
 from tokstore.shard import DataFile, FilePlace
 from tokstore.store import Store
@@ -40,7 +39,7 @@ from tokstore.verify_manifest import (
     check_root,
 )
 from tokstore.verify_report import Findings, Report
-from tokstore.writer import Progress
+from tokstore.writing import Progress
 
 __all__ = ["Report", "verify"]
 
