@@ -118,27 +118,37 @@ class IdLines:
 
     def _read(self, bodies: list[bytes]) -> ts.Ragged | None:
         """Return the numbers of lists; ``None`` where one is not as plain as it should be."""
-        pieces = _pieces(b",".join([one for one in bodies if one]))
-        found = list((map if self._pool is None else self._pool.map)(_numbers, pieces))
-        if any(one is None for one in found):
+        text = b",".join([one for one in bodies if one])
+        sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+        stops = np.cumsum(sizes + (sizes > 0)) - 1  # where the commas behind lists stand, or would
+        counts = np.zeros(len(bodies) + 1, np.int64)
+        parts = [np.zeros(0, np.int32)]
+        if text.endswith(b","):
             return None
-        lengths = np.fromiter((one.count(b",") + 1 if one else 0 for one in bodies), np.int64, len(bodies))
-        return ts.Ragged(np.concatenate([np.zeros(0, np.int32), *found]), lengths)
+        pieces = list(_pieces(text))
+        read = map(_numbers, pieces) if self._pool is None else self._pool.map(_numbers, pieces)
+        for (at, _), found in zip(pieces, read, strict=True):
+            if found is None:
+                return None
+            numbers, ends = found
+            parts.append(numbers)
+            counts[1:] += np.searchsorted(ends, stops - at, side="right")
+        return ts.Ragged(np.concatenate(parts), np.diff(counts))
 
 
-def _pieces(text: bytes) -> Iterator[memoryview]:
-    """Yield a text in pieces that end before a comma."""
+def _pieces(text: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield a text in pieces that end before a comma, and where each begins."""
     view, at = memoryview(text), 0
     while at < len(text):
         end = text.find(b",", min(at + _AT_ONCE, len(text)))
         end = len(text) if end < 0 else end
-        yield view[at:end]
+        yield at, view[at:end]
         at = end + 1
 
 
-def _numbers(text: memoryview) -> NDArray[Any] | None:
-    """Return the numbers of a list, of at most 18 digits each, or ``None`` where there is anything else in it."""
-    raw = np.frombuffer(text, np.uint8)
+def _numbers(piece: tuple[int, memoryview]) -> tuple[NDArray[Any], NDArray[np.int64]] | None:
+    """Return the numbers of a list and where each ends, or ``None`` where it holds more than plain numbers."""
+    raw = np.frombuffer(piece[1], np.uint8)
     commas = np.flatnonzero(raw == _COMMA)
     starts, ends = np.concatenate([[0], commas + 1]), np.concatenate([commas, [len(raw)]])
     if starts[-1] == len(raw):
@@ -149,12 +159,12 @@ def _numbers(text: memoryview) -> NDArray[Any] | None:
     digits = raw - _ZERO  # what is no digit becomes 10 or more
     if int(lengths.min()) < 1 or most > _MOST_DIGITS or np.count_nonzero(digits < 10) != int(lengths.sum()):
         return None
-    last = ends - 1
     if most > 1 and ((raw[starts] == _ZERO) & (lengths > 1)).any():
         return None
+    last = ends - 1
     found = digits[last].astype(np.int32 if most <= _MOST_OF_INT32 else np.int64)
     for place in range(1, most):
         digit = digits.take(last - place, mode="clip")
         digit *= lengths > place
         found += digit * found.dtype.type(10**place)
-    return found
+    return found, ends
