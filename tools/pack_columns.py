@@ -26,7 +26,7 @@ from .formats.contract import Batch, Format, Objects, Problems, ReadOptions
 from .formats.files import files_with
 from .messages import ChatTokenizer, load_chat_tokenizer
 from .pack_texts import ATTACHMENT, METADATA_KEY, check_same_tokenizer, existing_store
-from .prefetch import read_ahead
+from .prefetch import map_ahead, read_ahead
 from .report import PackReport, TokenizerNeededError
 from .tokenize import Tokenizer, load_tokenizer
 
@@ -181,29 +181,42 @@ class _Packing:
     def write(self, writer: ts.Writer, sources: Sequence[Any]) -> None:
         """Write all rows of sources."""
         for source in sources:
-            for batch in read_ahead(self._converted(source)):
+            batches: Iterator[Batch] = read_ahead(self._renamed(source))
+            if self.plan.text is not None:
+                batches = map_ahead(self._tokenized, batches)
+            for batch in batches:
                 self._add(writer, batch)
                 self._report(self.read.bytes_read[0])
 
-    def _converted(self, source: Any) -> Iterator[Batch]:
-        """Yield the batches of a source with the columns of the store."""
-        for batch in source.batches():
-            yield self._tokenized(self.plan.renamed(batch))
+    def _renamed(self, source: Any) -> Iterator[Batch]:
+        """Yield the batches of a source with the columns of the store, and with texts that are all there."""
+        plan = self.plan
+        for found in source.batches():
+            batch = plan.renamed(found)
+            if plan.text is not None:
+                texts = batch.columns[plan.text]
+                lacking = np.fromiter((one is None for one in texts), bool, batch.rows)
+                if lacking.any():
+                    batch = self.problems.bad_rows(batch, lacking, f"column {plan.text!r} holds no text")
+                    texts = batch.columns[plan.text]
+                self.text_bytes += sum(len(one) if one.isascii() else len(one.encode()) for one in texts)
+            elif plan.messages is not None:
+                batch = self._chats_tokenized(batch)
+            yield batch
 
     def _tokenized(self, batch: Batch) -> Batch:
-        """Turn text or chats of a batch into token ids."""
+        """Turn the text of a batch into token ids."""
         plan = self.plan
         if plan.text is not None and self.tokenizer is not None:
-            texts = batch.columns[plan.text]
-            lacking = np.fromiter((one is None for one in texts), bool, batch.rows)
-            if lacking.any():
-                batch = self.problems.bad_rows(batch, lacking, f"column {plan.text!r} holds no text")
-                texts = batch.columns[plan.text]
-            del batch.columns[plan.text]
+            texts = batch.columns.pop(plan.text)
             batch.missing.pop(plan.text, None)
             batch.columns[plan.token_column] = self.tokenizer.encode(texts)
-            self.text_bytes += sum(len(one) if one.isascii() else len(one.encode()) for one in texts)
-        elif plan.messages is not None and isinstance(self.tokenizer, ChatTokenizer):
+        return batch
+
+    def _chats_tokenized(self, batch: Batch) -> Batch:
+        """Turn the chats of a batch into token ids and masks."""
+        plan = self.plan
+        if plan.messages is not None and isinstance(self.tokenizer, ChatTokenizer):
             chats = batch.columns.pop(plan.messages)
             ids, mask, wrong = self.tokenizer.encode_chats(chats)
             batch.columns |= {plan.token_column: ids, plan.mask_column: mask}
