@@ -12,6 +12,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 import tokstore as ts
 
-__all__ = ["IdLines", "ParsedLines", "parse_all"]
+__all__ = ["IdLines", "ParsedLines", "id_lists", "parse_all"]
 
 _MOST_DIGITS, _MOST_OF_INT32 = 18, 9
 _AT_ONCE = 1 << 19
@@ -34,7 +36,7 @@ class ParsedLines:
     """Some lines.
 
     Attributes:
-        rows: What each line holds, or the error; without the ids where they are in `ids`.
+        rows: What each line holds, or the error; with 0 in the place of ids where they are in `ids`.
         ids: The ids of all lines, where every line is plain.
         has_bool: ``true`` or ``false`` stands in a line.
     """
@@ -66,7 +68,7 @@ class IdLines:
     Example:
         >>> found = IdLines("ids").parse([b'{"ids": [3, 1], "n": 5}', b'{"ids": [], "n": 6}'])
         >>> found.rows, found.ids.to_list()
-        ([{'n': 5}, {'n': 6}], [[3, 1], []])
+        ([{'ids': 0, 'n': 5}, {'ids': 0, 'n': 6}], [[3, 1], []])
         >>> IdLines("ids").parse([b'{"ids": [3, 1.5]}']).rows
         [{'ids': [3, 1.5]}]
     """
@@ -97,7 +99,7 @@ class IdLines:
             if found is None or end < 0:
                 rows.append(row)
                 bodies.append(None)
-            elif not isinstance(row, dict) or row.pop(self._name, None) != 0:
+            elif not isinstance(row, dict) or row.get(self._name) != 0:
                 rows.append(_parsed(line))  # no JSON, or the field is inside another one
                 bodies.append(None)
             else:
@@ -168,3 +170,36 @@ def _numbers(piece: tuple[int, memoryview]) -> tuple[NDArray[Any], NDArray[np.in
         digit *= lengths > place
         found += digit * found.dtype.type(10**place)
     return found, ends
+
+
+def id_lists(ids: ts.Ragged) -> list[bytes]:
+    """Return rows of ids, each 0 to 9,999,999, as JSON lists without spaces.
+
+    Each id is looked up in a table of eight bytes, its digits and a comma, of which those that are empty are left out.
+
+    Example:
+        >>> id_lists(ts.Ragged([12, 7, 0], [2, 0, 1]))
+        [b'[12,7]', b'[]', b'[0]']
+    """
+    if not len(ids.values):
+        return [b"[]"] * len(ids)
+    table, sizes = _digit_table(int(ids.values.max()).bit_length())
+    cells = table.take(ids.values).view(np.uint8)
+    text = cells[cells != 0].tobytes()
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes.take(ids.values))])[ids.offsets].tolist()
+    return [b"[%b]" % text[a : b - 1] if b > a else b"[]" for a, b in pairwise(ends)]
+
+
+@lru_cache(1)
+def _digit_table(bits: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return eight bytes for each number of so many bits: digits and a comma, behind zeros; and how many they are."""
+    known = np.arange(1 << bits)
+    table = np.zeros((len(known), 8), np.uint8)
+    table[:, 7] = _COMMA
+    sizes = np.full(len(known), 2, np.int64)
+    table[:, 6] = _ZERO + known % 10
+    for place in range(1, 7):
+        shown = known >= 10**place
+        table[shown, 6 - place] = _ZERO + known[shown] // 10**place % 10
+        sizes += shown
+    return table.view(np.uint64).reshape(-1), sizes

@@ -21,15 +21,17 @@ import zstandard
 
 import tokstore as ts
 
+from ..prefetch import read_ahead
 from ..sources import STDIN, SourceFile, find_files, read_chunks
 from .arrow_types import pick_tokens
 from .contract import TOKEN_NAMES, Batch, Export, Ids, Problems, ReadOptions
-from .json_ids import IdLines, ParsedLines, parse_all
+from .json_ids import IdLines, ParsedLines, id_lists, parse_all
 from .json_values import column_from_objects, json_rows
 
 __all__ = ["JSONL", "Jsonl", "infer_types"]
 
 _LINES, _BYTES, _INFER_BYTES = 4096, 4 << 20, 1 << 20
+_MOST_QUICK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -42,14 +44,28 @@ class _Lines:
         self.rows: int | None = None
         self._ids: str | None = None
         self._options = ReadOptions(problems=Problems("skip"))
-        first = next(self._parsed(parse_all, _INFER_BYTES), None)
+        found, self.lost = infer_types(self._first_rows(), dict(options.types))
         self._options = options
-        found, self.lost = infer_types([] if first is None else first[2].rows, dict(options.types))
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"field {name!r}: not asked for" for name in found if name not in self.columns]
         self._ids = next((name for name, kind in self.columns.items() if isinstance(kind, (Ids, ts.Tokens))), None)
         if not self.columns:
             raise ValueError(f"{files[0].path}: no field can be carried: {'; '.join(self.lost) or 'there is none'}")
+
+    def _first_rows(self) -> list[dict[str, Any]]:
+        """Return the first objects; of token ids in plain lists, no more than one that stands for all."""
+        line = next((line for file in self._files for _, line in _numbered(file, self._options)), b"{}")
+        row = parse_all([line]).rows[0]
+        name = next((one for one in TOKEN_NAMES if isinstance(row, dict) and isinstance(row.get(one), list)), None)
+        parse = parse_all if name is None else IdLines(name).parse
+        lines = next((found for _, _, found in self._parsed(parse, _INFER_BYTES)), ParsedLines([], None, False))
+        if name is not None and lines.ids is not None:
+            sizes = lines.ids.lengths.tolist()
+            return [row | {name: [0] if size else []} for row, size in zip(lines.rows, sizes, strict=True)]
+        return [
+            {key: one.tolist() if isinstance(one, np.ndarray) else one for key, one in row.items()}
+            for row in lines.rows
+        ]
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows."""
@@ -83,7 +99,7 @@ class _Lines:
     ) -> Iterator[tuple[str, list[int], ParsedLines]]:
         """Yield files, the numbers of lines from 1, and what those lines hold."""
         for file in self._files:
-            for numbers, lines in _some(_numbered(file, self._options), most):
+            for numbers, lines in read_ahead(_some(_numbered(file, self._options), most), 1):
                 found = parse(lines)
                 wrong = [i for i, row in enumerate(found.rows) if type(row) is not dict]
                 for i in wrong:
@@ -249,10 +265,29 @@ class Jsonl:
 
 
 def _write_lines(file: Any, export: Export, names: list[str]) -> None:
-    """Write all rows."""
+    """Write all rows; ids that stand first are not made objects."""
     write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+    ids, rest = (names[0], names[1:]) if _is_quick(export.schema[names[0]]) else (None, names)
+    start = b"{" + write(ids).encode() + b":"
     for batch in export.batches():
-        file.write("".join(write(row) + "\n" for row in json_rows(batch, names)).encode())
+        if ids is None or ids in batch.missing:
+            file.write("".join(write(row) + "\n" for row in json_rows(batch, names)).encode())
+            continue
+        lists = id_lists(batch.columns[ids])
+        others = [write(row).encode() for row in json_rows(batch, rest)] if rest else [b"{}"] * batch.rows
+        file.write(
+            b"".join(
+                [
+                    b"".join((start, one, b"," if len(other) > 2 else b"", other[1:], b"\n"))
+                    for one, other in zip(lists, others, strict=True)
+                ]
+            )
+        )
+
+
+def _is_quick(kind: Any) -> bool:
+    """Tell whether `id_lists` takes the ids of a column."""
+    return isinstance(kind, ts.Tokens) and kind.vocab_size <= _MOST_QUICK
 
 
 JSONL = Jsonl()
