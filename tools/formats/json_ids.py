@@ -173,7 +173,7 @@ def _numbers(piece: tuple[int, memoryview]) -> tuple[NDArray[Any], NDArray[np.in
 
 
 def id_lists(ids: ts.Ragged) -> list[bytes]:
-    """Return rows of ids, each 0 to 9,999,999, as JSON lists without spaces.
+    """Return rows of ids, each below 2**20, as JSON lists without spaces.
 
     Each id is looked up in a table of eight bytes, its digits and a comma, of which those that are empty are left out.
 
