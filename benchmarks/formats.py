@@ -139,7 +139,7 @@ class Measuring:
 
         kind, count, path = ts.Tokens(self.end + 1), len(self.ids.values), self.path(PATHS[name])
         row: Row = {"format": name, "survives": format_named(name).survives}
-        flat = {"doc_end": self.end} if name in ("npy", "bin") else {}
+        flat: Row = {"doc_end": self.end} if name in ("npy", "bin") else {}
         store_path = self.path("s")
         again(partial(self.write, kind, self.ids, store_path), store_path)()
         if name in READ_ONLY:
@@ -148,11 +148,10 @@ class Measuring:
             job = partial(ts.open(store_path).export, path, format=name, exist="replace", **flat)
             row["exported"] = in_turns({"exported": job}, count, self.runs)["exported"]
             row["stored"] = disk_bytes(store_path)
-        options: Row = flat | ({} if name in ("parquet", "arrow", "hf", "mds") else {"vocab_size": self.end + 1})
         dtype = np.dtype("uint16" if self.end < 1 << 16 else "uint32").name
         jobs = {"own reader": own_reader(name, path, dtype)}
         jobs["our writer"] = again(partial(self.write, kind, self.ids, self.path("w")), self.path("w"))
-        return self._packed(row, path, count, jobs, options)
+        return self._packed(row, path, count, jobs, flat)
 
     def text(self, name: str) -> Row:
         """Measure texts that go through a tokenizer: a BPE, or one id per byte."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import tokstore as ts
 from tokstore_tools.formats.json_ids import IdLines, id_lists
 from tokstore_tools.formats.tars import TarOut, read_members, read_npy, write_npy
+from tokstore_tools.kept import Kept
 from tokstore_tools.prefetch import map_ahead
 
 MEMBERS = [("a.npy", b"x" * 700), ("ü/b.json", b"{}"), ("empty", b""), ("n" * 99, b"y" * 512), ("c.txt", b"z")]
@@ -177,3 +178,26 @@ def test_map_ahead() -> None:
     next(early)
     early.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("most", [0, 1 << 20])
+@pytest.mark.parametrize("more", ["", ', "x": 1'])
+def test_a_small_source_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, more: str) -> None:
+    """Ids without a vocabulary are kept from the search for the largest one, unless they are many or not all there is;
+    bad rows and bytes are counted once either way."""
+    reads: list[int] = []
+    read = IdLines.parse
+
+    def parse(self: IdLines, lines: Any) -> Any:
+        reads.append(len(lines))
+        return read(self, lines)
+
+    monkeypatch.setattr(IdLines, "parse", parse)
+    monkeypatch.setattr(Kept.__init__, "__defaults__", (most,))
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"tokens": [{i}, 3]{more}}}\n' for i in range(20)) + "nothing\n")
+    report = ts.pack(path, tmp_path / "s", on_error="skip")
+    assert ts.open(tmp_path / "s")["tokens"].to_list() == [[i, 3] for i in range(20)]
+    assert (report.samples, report.bad_rows, report.source_bytes) == (20, 1, path.stat().st_size)
+    assert "line is not JSON" in str(report.first_bad)
+    assert len(reads) == (3 if most and not more else 4)  # each opening looks for the types

@@ -24,6 +24,7 @@ from .digest import Digests
 from .export import view_batches
 from .formats.contract import Batch, Format, Objects, Problems, ReadOptions
 from .formats.files import files_with
+from .kept import Kept
 from .messages import ChatTokenizer, load_chat_tokenizer
 from .pack_texts import ATTACHMENT, METADATA_KEY, check_same_tokenizer, existing_store
 from .prefetch import map_ahead, read_ahead
@@ -79,7 +80,10 @@ class _Packing:
         self.sources = [chosen.open(source, self.read) for source, chosen in pairs]
         totals = [one.total_bytes for one in self.sources]
         self.total = None if None in totals else sum(one or 0 for one in totals)
+        self.kept: Kept | None = None
         self.plan = self._plan()
+        if len(self.plan.names) > 1:
+            self.kept = None  # there are other columns to read
         if self.known is not None and self.tokenizer is not None and (self.plan.text or self.plan.messages):
             check_same_tokenizer(self.known, self.tokenizer, path)
         self.text_bytes = 0
@@ -140,13 +144,16 @@ class _Packing:
             self.read.doc_end,
             self.read.seq_len,
         )
+        kept = Kept(read, name)
         for source, chosen in self.pairs:
             opened = chosen.open(source, read)
             for batch in read_ahead(opened.batches()):
                 values = batch.columns[name].values
                 if values.size:
                     found = max(found, int(values.max()))
+                kept.add(batch)
                 self._report(read.bytes_read[0], "looking for the largest id")
+        self.kept = kept if kept.is_whole and len(self.pairs) == 1 else None
         return found
 
     def _report(self, done: int, what: str = "packing") -> None:
@@ -180,6 +187,9 @@ class _Packing:
 
     def write(self, writer: ts.Writer, sources: Sequence[Any]) -> None:
         """Write all rows of sources."""
+        if self.kept is not None:
+            self._add_kept(writer, self.kept)
+            return
         for source in sources:
             batches: Iterator[Batch] = read_ahead(self._renamed(source))
             if self.plan.text is not None:
@@ -187,6 +197,14 @@ class _Packing:
             for batch in batches:
                 self._add(writer, batch)
                 self._report(self.read.bytes_read[0])
+
+    def _add_kept(self, writer: ts.Writer, kept: Kept) -> None:
+        """Write the rows of a source that was read already."""
+        self.problems.count, self.problems.first = kept.read.problems.count, kept.read.problems.first
+        self.read.bytes_read[0] += kept.read.bytes_read[0]
+        for batch in kept.batches:
+            self._add(writer, self.plan.renamed(batch))
+            self._report(self.read.bytes_read[0])
 
     def _renamed(self, source: Any) -> Iterator[Batch]:
         """Yield the batches of a source with the columns of the store, and with texts that are all there."""
