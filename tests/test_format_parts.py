@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokstore as ts
+from tokstore_tools.formats import json_ids
 from tokstore_tools.formats.json_ids import IdLines, id_lists
 from tokstore_tools.formats.tars import TarOut, read_members, read_npy, write_npy
 from tokstore_tools.kept import Kept
@@ -124,7 +125,7 @@ def test_ids_of_many_lines(rows: list[list[int]], has_spaces: bool) -> None:
     assert found.rows[-1]["ids"].tolist() == [2, 1]
 
 
-def test_ids_across_pieces() -> None:
+def test_ids_across_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists longer than what is read at once keep their numbers and their ends."""
     rows = [list(range(90_000, 90_000 + count)) for count in (1, 100_000, 0, 90_000, 3)]
     lines = [json.dumps({"ids": row}).encode() for row in rows]
@@ -135,6 +136,9 @@ def test_ids_across_pieces() -> None:
     late = IdLines("ids").parse([*lines, b'{"ids": [1,]}'])
     assert isinstance(late.rows[-1], ValueError)
     assert late.rows[1] == {"ids": rows[1]}
+    monkeypatch.setattr(json_ids, "_AT_ONCE", 4)
+    assert isinstance(IdLines("ids").parse([b'{"ids": [1234,]}']).rows[0], ValueError)
+    assert IdLines("ids").parse([b'{"ids": [1234, 5]}']).ids == ts.Ragged([1234, 5], [2])
 
 
 def test_lines_with_and_without_ids(tmp_path: Path) -> None:
