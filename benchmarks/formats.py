@@ -202,7 +202,9 @@ def measure_here(options: argparse.Namespace) -> None:
             print(f"{name}: left out: {error}", file=sys.stderr)
             continue
         print(json.dumps(row), flush=True)
-        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+        ratio, peak = row["packed"] / row["limit_rate"], row["peak"]
+        taken = time.perf_counter() - began
+        print(f"{name}: {ratio:.2f} of {row['limit']}, {peak:.0f} MB at most, {taken:.0f} s", file=sys.stderr)
 
 
 def measure(options: argparse.Namespace, folder: str) -> list[Row]:
