@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tokstore as ts
+from tokstore_tools import pack_columns
 from tokstore_tools.formats import json_ids
 from tokstore_tools.formats.json_ids import IdLines, id_lists
 from tokstore_tools.formats.tars import TarOut, read_members, read_npy, write_npy
@@ -205,3 +206,18 @@ def test_a_small_source_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (report.samples, report.bad_rows, report.source_bytes) == (20, 1, path.stat().st_size)
     assert "line is not JSON" in str(report.first_bad)
     assert len(reads) == (3 if most and not more else 4)  # each opening looks for the types
+
+
+@pytest.mark.parametrize("most", [1, 7, 1 << 20])
+def test_texts_are_tokenized_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Texts keep their order and the columns beside them, in however many parts they are tokenized."""
+    monkeypatch.setattr(pack_columns, "_CHARACTERS", most)
+    texts = ["a", "", "a long text", "ü", "", "the end"]
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"text": one, "n": i}) for i, one in enumerate(texts)]
+    path.write_text("\n".join([*lines[:4], '{"n": 9}', *lines[4:]]))
+    report = ts.pack(path, tmp_path / "s", columns=["text", "n"], on_error="skip")
+    store = ts.open(tmp_path / "s")
+    assert [store.text(i) for i in range(len(store))] == texts
+    assert store["n"].tolist() == list(range(6))
+    assert (report.text_bytes, report.bad_rows) == (len("".join(texts).encode()), 1)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class ColumnOptions:
     progress: Callable[[ts.Progress], None] | None
 
 
+_CHARACTERS = 1 << 20
 Pairs = Sequence[tuple[Any, Format]]
 
 
@@ -218,9 +220,9 @@ class _Packing:
                     batch = self.problems.bad_rows(batch, lacking, f"column {plan.text!r} holds no text")
                     texts = batch.columns[plan.text]
                 self.text_bytes += sum(len(one) if one.isascii() else len(one.encode()) for one in texts)
-            elif plan.messages is not None:
-                batch = self._chats_tokenized(batch)
-            yield batch
+                yield from _tokenized_at_once(batch, texts)
+                continue
+            yield batch if plan.messages is None else self._chats_tokenized(batch)
 
     def _tokenized(self, batch: Batch) -> Batch:
         """Turn the text of a batch into token ids."""
@@ -274,6 +276,14 @@ class _Packing:
             again.update(batch.rows, batch.columns, batch.missing)
         self.digests.compare(again, self.path)
         return True
+
+
+def _tokenized_at_once(batch: Batch, texts: list[str]) -> Iterator[Batch]:
+    """Yield a batch in parts of about a million characters: what tokenizers make takes a hundred bytes for each id."""
+    groups = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts))) // _CHARACTERS
+    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(texts)]
+    for first, last in pairwise(edges):
+        yield batch if last - first == len(texts) else batch.take(np.arange(first, last))
 
 
 def _without_row(error: Exception) -> str:
