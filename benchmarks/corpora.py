@@ -20,7 +20,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-__all__ = ["Corpus", "load_corpora", "read_texts"]
+__all__ = ["Corpus", "first_corpus", "load_corpora", "read_texts"]
 
 _VOCAB = 16_384
 _MOST_TEXT = 24_000_000
@@ -64,6 +64,22 @@ def load_corpora(folder: str | None) -> list[Corpus]:
             _tokenize(source.name.split(".")[0], texts, Tokenizer.from_str(_read(t).decode())) for t in tokenizers
         ]
     return found
+
+
+def first_corpus(folder: str | None) -> tuple[list[str], str, Corpus]:
+    """Return the texts of the first corpus of `load_corpora`, the JSON of its first tokenizer, and their ids."""
+    from tokenizers import Tokenizer
+
+    if folder is None:
+        texts = list(_standard_library())
+        made = _train(texts)
+        return texts, made.to_str(), _tokenize("stdlib", texts, made)
+    where = Path(folder)
+    tokenizer = _read(min(path for path in where.iterdir() if re.fullmatch(r"bpe-\d+\.json(\.zst)?", path.name)))
+    source = min(path for path in where.iterdir() if re.fullmatch(r"[\w-]+\.jsonl(\.gz|\.zst)?", path.name))
+    texts = [json.loads(line)["text"] for line in _read(source).splitlines()]
+    made = Tokenizer.from_str(tokenizer.decode())
+    return texts, made.to_str(), _tokenize(source.name.split(".")[0], texts, made)
 
 
 def read_texts(folder: str | None) -> list[str]:

@@ -1,12 +1,16 @@
 """Foreign formats measured: bytes, and tokens a second in and out, beside what limits them.
 
-python -m benchmarks.formats                  # the standard library's own sources
+python -m benchmarks.formats                  # 10**7 ids of the standard library's own sources, all formats
 python -m benchmarks.formats --data FOLDER    # <name>.jsonl[.zst] and bpe-<vocab>.json[.zst]
 python -m benchmarks.formats --tokens 1000000 --formats parquet,mds
 
 Packing reads the source, writes the store, reads that back and compares; exporting likewise. What limits packing is the
-slowest of the format's own reader, our writer from arrays at the same level and, where text comes in, the tokenizer.
-Formats whose package is not installed are left out, or have no own reader.
+slowest of the format's own reader, our writer from arrays at the same level and, where text comes in, the tokenizer;
+all of them run in turns with packing, in one process, and medians are compared. The peak is that of a process of its
+own over `import tokstore`.
+
+Packages that exclude each other have environments of their own (``make peers`` makes build/peers/formats and
+build/peers/mosaic); a format whose package is nowhere is left out. Measured is the checkout that this file is in.
 """
 
 from __future__ import annotations
@@ -15,79 +19,38 @@ import argparse
 import json
 import os
 import shutil
+import statistics
+import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
 
 import tokstore as ts
-from benchmarks.corpora import Corpus, load_corpora
-from benchmarks.measure import machine, peak_rss, rates, table
+from benchmarks.corpora import Corpus, first_corpus
+from benchmarks.format_readers import PATHS, READ_ONLY, own_reader, write_source
+from benchmarks.measure import machine, peak_rss, table
 
-FORMATS = {
-    "parquet": "x.parquet", "arrow": "x.arrow", "jsonl": "x.jsonl", "hf": "x.hf", "mds": "mds", "webdataset": "x.tar",
-    "megatron": "m.idx", "npy": "x.npy", "bin": "x.bin",
-}  # fmt: skip
-_RUNS, _RSS = 3, "ts.pack(sys.argv[1], sys.argv[2], level=sys.argv[3], exist='error', **json.loads(sys.argv[4]))"
-
-
-def own_reader(name: str, path: str, dtype: str) -> Callable[[], Any] | None:
-    """Return a function that reads all ids with the format's own package, or ``None`` where that is not there."""
-    try:
-        return _reader(name, path, dtype)
-    except ImportError:
-        return None
+TEXTS = ("text in jsonl.zst", "text in parquet", "bytes in jsonl.zst")
+_TOKENIZER_RUNS = 2  # a tokenizer takes ten times as long as all else
+_ROOT = Path(__file__).resolve().parent.parent
+_RSS = """
+ts.pack(sys.argv[1], sys.argv[2], level=sys.argv[3], exist="error", **json.loads(sys.argv[4]))
+print(json.dumps({"mb": rss() - before}))
+"""
+Row = dict[str, Any]
 
 
-def _reader(name: str, path: str, dtype: str) -> Callable[[], Any]:
-    """Return the function; import what it needs."""
-    if name == "parquet":
-        import pyarrow.parquet as pq
-
-        return lambda: [batch.num_rows for batch in pq.ParquetFile(path).iter_batches(8192)]
-    if name == "arrow":
-        import pyarrow as pa
-
-        return lambda: [batch["tokens"].values.to_numpy().sum() for batch in _ipc(pa, path)]
-    if name == "jsonl":
-        return lambda: sum(len(json.loads(line)["tokens"]) for line in open(path, "rb"))
-    if name == "hf":
-        import datasets
-
-        return lambda: [len(x["tokens"]) for x in datasets.load_from_disk(path).with_format("arrow").iter(1000)]
-    if name == "mds":
-        from streaming import StreamingDataset
-
-        found = StreamingDataset(local=path, shuffle=False, batch_size=1)
-        return lambda: sum(len(found[i]["tokens"]) for i in range(len(found)))
-    if name == "webdataset":
-        return lambda: _tar(path)
-    if name == "megatron":
-        return lambda: np.fromfile(path[:-4] + ".bin", dtype).sum()
-    return lambda: np.load(path).sum() if name == "npy" else np.fromfile(path, dtype).sum()
-
-
-def _ipc(pa: Any, path: str) -> Any:
-    """Yield the batches of an Arrow file."""
-    reader = pa.ipc.open_file(pa.memory_map(path))
-    return (reader.get_batch(i) for i in range(reader.num_record_batches))
-
-
-def _tar(path: str) -> int:
-    """Read a tar with `webdataset`, or with `tarfile` where it is not installed."""
-    try:
-        import webdataset
-    except ImportError:
-        with tarfile.open(path, "r|") as tar:
-            return sum(len(stream.read()) for one in tar if (stream := tar.extractfile(one)) is not None)
-    rows = webdataset.WebDataset(path, shardshuffle=False, empty_check=False).decode()
-    return sum(len(row["tokens.npy"]) for row in rows)
+def environment_of(name: str, folder: Path) -> str:
+    """Return the Python that has the packages of a format: one below a folder of environments, or this one."""
+    found = folder / ("mosaic" if name == "mds" else "formats") / "bin" / "python"
+    return os.fspath(found) if found.exists() else sys.executable
 
 
 def disk_bytes(path: str) -> int:
@@ -99,13 +62,13 @@ def disk_bytes(path: str) -> int:
     return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
-def tiled(corpus: Corpus, tokens: int) -> tuple[ts.Ragged, int]:
+def tiled(corpus: Corpus, tokens: int) -> ts.Ragged:
     """Return documents of a corpus, from its beginning again and again, up to a number of ids."""
     times = -(-tokens // len(corpus.values))
     lengths = np.tile(corpus.lengths, times)
     rows = max(1, int(np.searchsorted(np.cumsum(lengths), tokens)))
     values = np.tile(corpus.values, times)[: int(lengths[:rows].sum())]
-    return ts.Ragged(values, lengths[:rows]), corpus.vocab_size
+    return ts.Ragged(values, lengths[:rows])
 
 
 def again(job: Callable[[], Any], *paths: str) -> Callable[[], Any]:
@@ -121,108 +84,203 @@ def again(job: Callable[[], Any], *paths: str) -> Callable[[], Any]:
     return run
 
 
-def measure(ids: ts.Ragged, vocab_size: int, level: str, names: list[str], folder: str) -> list[list[str]]:
-    """Return a row for each format."""
-    count, store_path, made = len(ids.values), os.path.join(folder, "s"), os.path.join(folder, "packed")
-    vocab_size, end = vocab_size + 1, vocab_size  # an id of its own ends documents in files of nothing but ids
-    schema = ts.Schema(tokens=ts.Tokens(vocab_size))
+def in_turns(jobs: dict[str, Callable[[], Any]], amount: int, runs: int) -> dict[str, float]:
+    """Return the median rate of each job in millions a second; they run in turns, so that all see the same machine."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(runs):
+        for name, job in jobs.items():
+            began = time.perf_counter()
+            job()
+            times[name].append(time.perf_counter() - began)
+    return {name: amount / statistics.median(found) / 1e6 for name, found in times.items()}
 
-    def write() -> None:
-        with ts.create(store_path, schema, level=level) as writer:
+
+class Measuring:
+    """One process that measures.
+
+    Args:
+        folder: Where the ids, the texts and the tokenizer are, and where files are made.
+        level: Level of the stores.
+        runs: Runs of each job.
+    """
+
+    def __init__(self, folder: str, level: str, runs: int) -> None:
+        self.folder, self.level, self.runs = folder, level, runs
+        self.ids = ts.Ragged(np.load(self.path("values.npy")), np.load(self.path("lengths.npy")))
+        with open(self.path("facts.json"), encoding="utf-8") as file:
+            self.end = int(json.load(file)["vocab_size"])  # an id of its own ends documents in files of nothing but ids
+
+    def path(self, name: str) -> str:
+        """Return a path in the folder."""
+        return os.path.join(self.folder, name)
+
+    def write(self, kind: ts.Tokens, ids: ts.Ragged, path: str) -> None:
+        """Write a store from arrays."""
+        with ts.create(path, ts.Schema(tokens=kind), level=self.level) as writer:
             writer.extend(tokens=ids)
 
-    writer_rate, _ = rates(again(write, store_path), count, _RUNS)
-    store, rows = ts.open(store_path), []
-    for name in names:
-        path = os.path.join(folder, FORMATS[name])
-        flat = {"doc_end": end} if name in ("npy", "bin") else {}
-        options: dict[str, Any] = flat | (
-            {} if name in ("parquet", "arrow", "hf", "mds") else {"vocab_size": vocab_size}
-        )
-        job = partial(store.export, path, format=name, exist="replace", **flat)
+    def _packed(self, row: Row, source: str, count: int, jobs: dict[str, Callable[[], Any]], options: Row) -> Row:
+        """Return what packing a source gives, beside its limits."""
+        made = self.path("packed")
+        pack = again(partial(ts.pack, source, made, level=self.level, **options), made)
+        runs = min(self.runs, _TOKENIZER_RUNS) if "tokenizer" in options else self.runs
+        rates = in_turns({"packed": pack} | jobs, count, runs)
+        limit = min(jobs, key=rates.__getitem__)
+        peak = peak_rss(_RSS, source, self.path("peak"), self.level, json.dumps(options))["mb"]
+        shutil.rmtree(self.path("peak"))
+        return row | {
+            "before": disk_bytes(source), "after": disk_bytes(made), "packed": rates["packed"], "limit": limit,
+            "limit_rate": rates[limit], "peak": peak,
+        }  # fmt: skip
+
+    def format(self, name: str) -> Row:
+        """Measure a format both ways, or the one that there is."""
+        from tokstore_tools.formats.registry import format_named
+
+        kind, count, path = ts.Tokens(self.end + 1), len(self.ids.values), self.path(PATHS[name])
+        row: Row = {"format": name, "survives": format_named(name).survives}
+        flat: Row = {"doc_end": self.end} if name in ("npy", "bin") else {}
+        store_path = self.path("s")
+        again(partial(self.write, kind, self.ids, store_path), store_path)()
+        if name in READ_ONLY:
+            write_source(name, path, self.ids)
+        else:
+            job = partial(ts.open(store_path).export, path, format=name, exist="replace", **flat)
+            row["exported"] = in_turns({"exported": job}, count, self.runs)["exported"]
+            row["stored"] = disk_bytes(store_path)
+        dtype = np.dtype("uint16" if self.end < 1 << 16 else "uint32").name
+        jobs = {"own reader": own_reader(name, path, dtype)}
+        jobs["our writer"] = again(partial(self.write, kind, self.ids, self.path("w")), self.path("w"))
+        return self._packed(row, path, count, jobs, flat)
+
+    def text(self, name: str) -> Row:
+        """Measure texts that go through a tokenizer: a BPE, or one id per byte."""
+        from tokstore_tools.tokenize import load_tokenizer
+
+        file = self.path("tokenizer.json") if name.startswith("text") else None
+        tokenizer = load_tokenizer(file)
+        with open(self.path("texts.json"), encoding="utf-8") as stream:
+            texts = json.load(stream)
+        if file is None:  # as many bytes as there are ids elsewhere
+            ends = np.cumsum([len(one.encode()) for one in texts])
+            texts = texts[: max(1, int(np.searchsorted(ends, len(self.ids.values))))]
+        batches = [texts[i : i + 64] for i in range(0, len(texts), 64)]
+        parts = [tokenizer.encode(one) for one in batches]
+        ids = ts.Ragged(np.concatenate([one.values for one in parts]), np.concatenate([one.lengths for one in parts]))
+        source = self.path(f"t.{name.split()[-1]}")
+        jobs: dict[str, Callable[[], Any]] = {}
+        if name.endswith("parquet"):
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.table({"text": texts}), source, compression="zstd")
+            jobs["own reader"] = lambda: [one.to_pylist() for one in pq.ParquetFile(source).iter_batches(64)]
+        else:
+            data = "".join(json.dumps({"text": one}) + "\n" for one in texts).encode()
+            Path(source).write_bytes(zstandard.ZstdCompressor().compress(data))
+            jobs["own reader"] = partial(_read_lines, source)
+        jobs["our writer"] = again(partial(self.write, tokenizer.tokens, ids, self.path("w")), self.path("w"))
+        jobs["the tokenizer"] = lambda: [len(tokenizer.encode(one).values) for one in batches]
+        row = {"format": name, "survives": "the text, through the tokenizer that the store keeps"}
+        return self._packed(row, source, len(ids.values), jobs, {} if file is None else {"tokenizer": file})
+
+
+def _read_lines(path: str) -> int:
+    """Read the texts of compressed JSON lines."""
+    with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
+        return sum(len(json.loads(line)["text"]) for line in reader.read().splitlines())
+
+
+def measure_here(options: argparse.Namespace) -> None:
+    """Measure some formats in this process; print a line of JSON for each."""
+    job = Measuring(options.folder, options.level, options.runs)
+    for name in options.formats.split(","):
+        began = time.perf_counter()
         try:
-            out, _ = rates(job, count, _RUNS)
-        except ts.UnsupportedError as error:
+            row = job.text(name) if name in TEXTS else job.format(name)
+        except (ImportError, ts.UnsupportedError) as error:
             print(f"{name}: left out: {error}", file=sys.stderr)
             continue
-        packed, _ = rates(again(partial(ts.pack, path, made, level=level, **options), made), count, _RUNS)
-        read = own_reader(name, path, np.dtype("uint16" if vocab_size <= 1 << 16 else "uint32").name)
-        own = None if read is None else rates(read, count, _RUNS)[0]
-        slowest = min(writer_rate, own) if own is not None else writer_rate
-        shutil.rmtree(made, ignore_errors=True)
-        code = f"{_RSS}\nprint(json.dumps({{'mb': rss() - before}}))"
-        peak = peak_rss(code, path, made, level, json.dumps(options))["mb"]
-        rows.append(
-            [
-                name, f"{disk_bytes(path) / 1e6:.1f}", f"{disk_bytes(made) / 1e6:.1f}",
-                "" if own is None else f"{own:.1f}", f"{writer_rate:.1f}", f"{packed:.1f}", f"{packed / slowest:.2f}",
-                f"{out:.1f}", f"{peak:.0f}",
-            ]
-        )  # fmt: skip
-    return rows
+        print(json.dumps(row), flush=True)
+        ratio, peak = row["packed"] / row["limit_rate"], row["peak"]
+        taken = time.perf_counter() - began
+        print(f"{name}: {ratio:.2f} of {row['limit']}, {peak:.0f} MB at most, {taken:.0f} s", file=sys.stderr)
 
 
-def measure_text(level: str, folder: str) -> list[list[str]]:
-    """Return a row for text as JSON lines and as Parquet, one id per byte: no tokenizer is as fast."""
-    root = os.path.dirname(json.__file__)
-    names = sorted(os.path.join(p, n) for p, _, f in os.walk(os.path.dirname(root)) for n in f if n.endswith(".py"))
-    texts = []
-    for one in names[:1500]:
-        try:
-            with open(one, encoding="utf-8") as file:
-                texts.append(file.read())
-        except UnicodeDecodeError:
-            continue
-    count = sum(len(text.encode()) for text in texts)
-    lines = os.path.join(folder, "t.jsonl.zst")
-    data = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-    with open(lines, "wb") as raw:
-        raw.write(zstandard.ZstdCompressor().compress(data))
-    made, rows = os.path.join(folder, "t"), []
-    sources = [("text as jsonl.zst", lines)]
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        pq.write_table(pa.table({"text": texts}), os.path.join(folder, "t.parquet"))
-        sources.append(("text as parquet", os.path.join(folder, "t.parquet")))
-    except ImportError:
-        pass
-    for name, path in sources:
-        packed, _ = rates(again(partial(ts.pack, path, made, level=level), made), count, _RUNS)
-        sizes = [f"{disk_bytes(one) / 1e6:.1f}" for one in (path, made)]
-        rows.append([name, *sizes, "", "", f"{packed:.1f}", "", "", ""])
+def measure(options: argparse.Namespace, folder: str) -> list[Row]:
+    """Measure all formats, those of one environment in one process."""
+    os.mkdir(os.path.join(folder, "path"))
+    os.symlink(_ROOT / "tools", os.path.join(folder, "path", "tokstore_tools"))
+    path = os.pathsep.join([os.fspath(_ROOT), os.path.join(folder, "path")])
+    by_python: dict[str, list[str]] = {}
+    for name in options.formats.split(","):
+        by_python.setdefault(environment_of(name, options.environments), []).append(name)
+    rows = []
+    for python, names in by_python.items():
+        command = [python, "-m", "benchmarks.formats", "--folder", folder, "--formats", ",".join(names)]
+        command += ["--level", options.level, "--runs", str(options.runs)]
+        with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE) as child:
+            rows += [json.loads(line) for line in child.stdout or () if line.startswith(b'{"format"')]
+        if child.returncode:
+            print(f"{python}: it ended with {child.returncode}", file=sys.stderr)
     return rows
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data")
+    parser.add_argument("--data", help="a folder of texts and tokenizers")
     parser.add_argument("--tokens", type=int, default=10_000_000)
     parser.add_argument("--level", default="default")
-    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--runs", type=int, default=3, help="runs of each job, of which the median counts")
+    parser.add_argument("--formats", default=",".join([*PATHS, *TEXTS]))
+    parser.add_argument("--environments", type=Path, default=_ROOT / "build" / "peers", help="where environments are")
+    parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.folder is not None:
+        measure_here(options)
+        return
     began = time.perf_counter()
-    corpus = load_corpora(options.data)[0]
-    ids, vocab_size = tiled(corpus, options.tokens)
+    texts, tokenizer, corpus = first_corpus(options.data)
+    ids = tiled(corpus, options.tokens)
     with tempfile.TemporaryDirectory() as folder:
-        rows = measure(ids, vocab_size, options.level, options.formats.split(","), folder)
-        rows += measure_text(options.level, folder)
-    head = [
-        "format",
-        "MB before",
-        "MB after",
-        "own reader",
-        "our writer",
-        "packed",
-        "of slowest",
-        "exported",
-        "peak MB",
-    ]
-    title = f"{len(ids.values):,} ids in {len(ids):,} samples, {options.level}; M tokens/s"
-    print(table(title, head, rows))
+        where = Path(folder)
+        np.save(where / "values.npy", ids.values)
+        np.save(where / "lengths.npy", ids.lengths)
+        (where / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        (where / "facts.json").write_text(json.dumps({"vocab_size": corpus.vocab_size}), encoding="utf-8")
+        (where / "texts.json").write_text(json.dumps([texts[i % len(texts)] for i in range(len(ids))]))
+        rows = measure(options, folder)
+    what = f"{len(ids.values):,} ids in {len(ids):,} samples, {options.level}"
+    print_tables(rows, what)
     print(f"{machine()}; {time.perf_counter() - began:.0f} s")
+
+
+def print_tables(rows: list[Row], what: str) -> None:
+    """Print one table for each direction."""
+    head = [
+        "from", "what survives", "MB before", "MB after", "M tokens/s", "slowest limit", "its M tokens/s", "of it",
+        "peak MB",
+    ]  # fmt: skip
+    found = [
+        [
+            row["format"], row["survives"], f"{row['before'] / 1e6:.1f}", f"{row['after'] / 1e6:.1f}",
+            f"{row['packed']:.1f}", row["limit"], f"{row['limit_rate']:.1f}",
+            f"{row['packed'] / row['limit_rate']:.2f}", f"{row['peak']:.0f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    print(table(f"Into a store: {what}", head, found))
+    head = ["to", "what survives", "MB before", "MB after", "M tokens/s"]
+    found = [
+        [
+            row["format"], row["survives"], f"{row['stored'] / 1e6:.1f}", f"{row['before'] / 1e6:.1f}",
+            f"{row['exported']:.1f}",
+        ]
+        for row in rows
+        if "exported" in row
+    ]  # fmt: skip
+    print(table(f"Out of a store: {what}", head, found))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ from .digest import Digests
 from .export import view_batches
 from .formats.contract import Batch, Format, Objects, Problems, ReadOptions
 from .formats.files import files_with
+from .kept import Kept
 from .messages import ChatTokenizer, load_chat_tokenizer
 from .pack_texts import ATTACHMENT, METADATA_KEY, check_same_tokenizer, existing_store
-from .prefetch import read_ahead
+from .prefetch import map_ahead, read_ahead
 from .report import PackReport, TokenizerNeededError
 from .tokenize import Tokenizer, load_tokenizer
 
@@ -59,6 +61,7 @@ class ColumnOptions:
     progress: Callable[[ts.Progress], None] | None
 
 
+_CHARACTERS = 1 << 20
 Pairs = Sequence[tuple[Any, Format]]
 
 
@@ -79,7 +82,10 @@ class _Packing:
         self.sources = [chosen.open(source, self.read) for source, chosen in pairs]
         totals = [one.total_bytes for one in self.sources]
         self.total = None if None in totals else sum(one or 0 for one in totals)
+        self.kept: Kept | None = None
         self.plan = self._plan()
+        if len(self.plan.names) > 1:
+            self.kept = None  # there are other columns to read
         if self.known is not None and self.tokenizer is not None and (self.plan.text or self.plan.messages):
             check_same_tokenizer(self.known, self.tokenizer, path)
         self.text_bytes = 0
@@ -140,13 +146,16 @@ class _Packing:
             self.read.doc_end,
             self.read.seq_len,
         )
+        kept = Kept(read, name)
         for source, chosen in self.pairs:
             opened = chosen.open(source, read)
             for batch in read_ahead(opened.batches()):
                 values = batch.columns[name].values
                 if values.size:
                     found = max(found, int(values.max()))
+                kept.add(batch)
                 self._report(read.bytes_read[0], "looking for the largest id")
+        self.kept = kept if kept.is_whole and len(self.pairs) == 1 else None
         return found
 
     def _report(self, done: int, what: str = "packing") -> None:
@@ -180,30 +189,54 @@ class _Packing:
 
     def write(self, writer: ts.Writer, sources: Sequence[Any]) -> None:
         """Write all rows of sources."""
+        if self.kept is not None:
+            self._add_kept(writer, self.kept)
+            return
         for source in sources:
-            for batch in read_ahead(self._converted(source)):
+            batches: Iterator[Batch] = read_ahead(self._renamed(source))
+            if self.plan.text is not None:
+                batches = map_ahead(self._tokenized, batches)
+            for batch in batches:
                 self._add(writer, batch)
                 self._report(self.read.bytes_read[0])
 
-    def _converted(self, source: Any) -> Iterator[Batch]:
-        """Yield the batches of a source with the columns of the store."""
-        for batch in source.batches():
-            yield self._tokenized(self.plan.renamed(batch))
+    def _add_kept(self, writer: ts.Writer, kept: Kept) -> None:
+        """Write the rows of a source that was read already."""
+        self.problems.count, self.problems.first = kept.read.problems.count, kept.read.problems.first
+        self.read.bytes_read[0] += kept.read.bytes_read[0]
+        for batch in kept.batches:
+            self._add(writer, self.plan.renamed(batch))
+            self._report(self.read.bytes_read[0])
+
+    def _renamed(self, source: Any) -> Iterator[Batch]:
+        """Yield the batches of a source with the columns of the store, and with texts that are all there."""
+        plan = self.plan
+        for found in source.batches():
+            batch = plan.renamed(found)
+            if plan.text is not None:
+                texts = batch.columns[plan.text]
+                lacking = np.fromiter((one is None for one in texts), bool, batch.rows)
+                if lacking.any():
+                    batch = self.problems.bad_rows(batch, lacking, f"column {plan.text!r} holds no text")
+                    texts = batch.columns[plan.text]
+                self.text_bytes += sum(len(one) if one.isascii() else len(one.encode()) for one in texts)
+                yield from _tokenized_at_once(batch, texts)
+                continue
+            yield batch if plan.messages is None else self._chats_tokenized(batch)
 
     def _tokenized(self, batch: Batch) -> Batch:
-        """Turn text or chats of a batch into token ids."""
+        """Turn the text of a batch into token ids."""
         plan = self.plan
         if plan.text is not None and self.tokenizer is not None:
-            texts = batch.columns[plan.text]
-            lacking = np.fromiter((one is None for one in texts), bool, batch.rows)
-            if lacking.any():
-                batch = self.problems.bad_rows(batch, lacking, f"column {plan.text!r} holds no text")
-                texts = batch.columns[plan.text]
-            del batch.columns[plan.text]
+            texts = batch.columns.pop(plan.text)
             batch.missing.pop(plan.text, None)
             batch.columns[plan.token_column] = self.tokenizer.encode(texts)
-            self.text_bytes += sum(len(one) if one.isascii() else len(one.encode()) for one in texts)
-        elif plan.messages is not None and isinstance(self.tokenizer, ChatTokenizer):
+        return batch
+
+    def _chats_tokenized(self, batch: Batch) -> Batch:
+        """Turn the chats of a batch into token ids and masks."""
+        plan = self.plan
+        if plan.messages is not None and isinstance(self.tokenizer, ChatTokenizer):
             chats = batch.columns.pop(plan.messages)
             ids, mask, wrong = self.tokenizer.encode_chats(chats)
             batch.columns |= {plan.token_column: ids, plan.mask_column: mask}
@@ -243,6 +276,14 @@ class _Packing:
             again.update(batch.rows, batch.columns, batch.missing)
         self.digests.compare(again, self.path)
         return True
+
+
+def _tokenized_at_once(batch: Batch, texts: list[str]) -> Iterator[Batch]:
+    """Yield a batch in parts of about a million characters: what tokenizers make takes a hundred bytes for each id."""
+    groups = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts))) // _CHARACTERS
+    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(texts)]
+    for first, last in pairwise(edges):
+        yield batch if last - first == len(texts) else batch.take(np.arange(first, last))
 
 
 def _without_row(error: Exception) -> str:

@@ -15,6 +15,7 @@ import tokstore as ts
 from tokstore.errors import ExistsError, NotAStoreError, TokstoreError
 
 from .jsonl import ReadCounts, read_texts
+from .prefetch import map_ahead, read_ahead
 from .report import PackReport
 from .sources import find_files
 from .tokenize import BYTES, Tokenizer, load_tokenizer
@@ -65,8 +66,7 @@ def pack_texts(sources: Sequence[Any], store_path: str, options: TextOptions) ->
     tokens = 0
     made = _create(store_path, chosen, options.level, fresh) if known is None else None
     with made or known.writer(part=part, level=options.level) as writer:  # type: ignore[union-attr]
-        for batch in read_texts(files, text=options.text, counts=counts):
-            ids = chosen.encode(batch)
+        for ids in map_ahead(chosen.encode, read_ahead(read_texts(files, text=options.text, counts=counts))):
             writer.extend({column: ids})
             tokens += len(ids.values)
             if options.progress is not None:

@@ -1,15 +1,19 @@
-"""Read ahead on a thread, so that parsing goes on while what was parsed is compressed."""
+"""Read ahead on a thread, so that parsing goes on while what was parsed is tokenized or compressed, and convert on
+several."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-__all__ = ["read_ahead"]
+__all__ = ["map_ahead", "read_ahead"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
@@ -55,3 +59,26 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     finally:
         left.set()
         thread.join()
+
+
+def map_ahead(job: Callable[[T], R], items: Iterable[T], threads: int = 2) -> Iterator[R]:
+    """Yield what a job makes of each item, in order, while threads work on at most as many items ahead.
+
+    Two are enough for a job that fills all processors by itself but for its ends, as tokenizers do.
+
+    Example:
+        >>> list(map_ahead(lambda one: one + 1, range(4)))
+        [1, 2, 3, 4]
+    """
+    ahead: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="tokstore-map-ahead") as pool:
+        try:
+            for item in items:
+                ahead.append(pool.submit(job, item))
+                if len(ahead) > threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for one in ahead:
+                one.cancel()

@@ -11,12 +11,12 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from array import array
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
 import tokstore as ts
 from tokstore.errors import UnsupportedError
@@ -99,19 +99,12 @@ class FileTokenizer:
 
     def encode(self, texts: list[str]) -> ts.Ragged:
         """Return the ids of texts, one row each: uint32 values."""
-        rows = [encoding.ids for encoding in self._encode_batch(texts, add_special_tokens=False)]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return ts.Ragged(_join(rows, int(lengths.sum())), lengths)
-
-
-def _join(rows: Iterable[list[int]], total: int) -> NDArray[np.uint32]:
-    """Write lists of ids into one array."""
-    values = np.empty(total, np.uint32)
-    at = 0
-    for row in rows:
-        values[at : at + len(row)] = row
-        at += len(row)
-    return values
+        values, lengths = array("I"), []
+        for encoding in self._encode_batch(texts, add_special_tokens=False):
+            row = encoding.ids
+            values.fromlist(row)
+            lengths.append(len(row))
+        return ts.Ragged(np.frombuffer(values, np.uint32), lengths)
 
 
 def _special(vocabulary: dict[str, int], wanted: str | None, known: Iterable[str], name: str) -> int | None:

@@ -177,14 +177,32 @@ def _flat_ids(export: Export, name: str, dtype: np.dtype[Any]) -> Iterator[NDArr
         yield out
 
 
-class Bin:
-    """Raw ids without a header."""
+class _Files:
+    """What both formats have in common."""
 
     splits = True
-    name = "bin"
-    endings = (".bin",)
     writes = True
     options = ("dtype", "doc_end", "seq_len")
+    endings: tuple[str, ...]
+
+    def open(self, path: str, options: ReadOptions) -> _Flat:
+        """Open a file or folder."""
+        return _Flat(files_with(path, self.endings), options)
+
+    def _begin(self, export: Export) -> tuple[str, np.dtype[Any]]:
+        """Choose the column to write and its dtype, and say what is lost of all others."""
+        name = token_column(export.schema)
+        dtype = ids_dtype(export.schema[name], export.dtype)
+        export.dtype = dtype.name
+        lose_others(export, name)
+        return name, dtype
+
+
+class Bin(_Files):
+    """Raw ids without a header."""
+
+    name = "bin"
+    endings = (".bin",)
     survives = "token ids; lengths where an id ends each document"
 
     def sniff(self, path: str) -> bool:
@@ -195,16 +213,9 @@ class Bin:
             return False
         return not any(name == "index.json" or name.startswith("chunk-") for name in os.listdir(path))
 
-    def open(self, path: str, options: ReadOptions) -> _Flat:
-        """Open a file or folder."""
-        return _Flat(files_with(path, self.endings), options)
-
     def write(self, path: str, export: Export) -> None:
         """Write one file."""
-        name = token_column(export.schema)
-        dtype = ids_dtype(export.schema[name], export.dtype)
-        export.dtype = dtype.name
-        lose_others(export, name)
+        name, dtype = self._begin(export)
         if export.doc_end is None:
             _lose_ends(export, name)
         with open(path, "wb") as file:
@@ -212,14 +223,11 @@ class Bin:
                 file.write(ids.data)
 
 
-class Npy:
+class Npy(_Files):
     """NumPy arrays of ids."""
 
-    splits = True
     name = "npy"
     endings = (".npy",)
-    writes = True
-    options = ("dtype", "doc_end", "seq_len")
     survives = "token ids; lengths where all are equal, or where an id ends each document"
 
     def sniff(self, path: str) -> bool:
@@ -233,16 +241,9 @@ class Npy:
         except (ValueError, EOFError, OSError):
             return True
 
-    def open(self, path: str, options: ReadOptions) -> _Flat:
-        """Open a file or folder."""
-        return _Flat(files_with(path, self.endings), options)
-
     def write(self, path: str, export: Export) -> None:
         """Write one array: of two dimensions where all samples are of one length, else flat."""
-        name = token_column(export.schema)
-        dtype = ids_dtype(export.schema[name], export.dtype)
-        export.dtype = dtype.name
-        lose_others(export, name)
+        name, dtype = self._begin(export)
         widths: set[int] = set()
         count = 0
         for batch in export.batches():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -20,84 +21,114 @@ import zstandard
 
 import tokstore as ts
 
+from ..prefetch import read_ahead
 from ..sources import STDIN, SourceFile, find_files, read_chunks
 from .arrow_types import pick_tokens
 from .contract import TOKEN_NAMES, Batch, Export, Ids, Problems, ReadOptions
-from .json_ids import IdLines
+from .json_ids import IdLines, ParsedLines, id_lists, parse_all
 from .json_values import column_from_objects, json_rows
 
 __all__ = ["JSONL", "Jsonl", "infer_types"]
 
 _LINES, _BYTES, _INFER_BYTES = 4096, 4 << 20, 1 << 20
+_MOST_QUICK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
-Row = tuple[int, dict[str, Any]]
 
 
 class _Lines:
     """Files of JSON lines."""
 
     def __init__(self, files: list[SourceFile], options: ReadOptions) -> None:
-        self._files, self._options, self._has_bool = files, options, False
+        self._files, self._options = files, options
         self.total_bytes: int | None = sum(one.stored_bytes for one in files)
         self.rows: int | None = None
-        self._parse: Callable[[bytes], Any] = json.loads
+        self._ids: str | None = None
         self._options = ReadOptions(problems=Problems("skip"))
-        first = next(self._lines(_INFER_BYTES), (files[0].path, []))[1]
+        found, self.lost = infer_types(self._first_rows(), dict(options.types))
         self._options = options
-        found, self.lost = infer_types([row for _, row in first], dict(options.types))
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"field {name!r}: not asked for" for name in found if name not in self.columns]
-        ids = next((name for name, kind in self.columns.items() if isinstance(kind, (Ids, ts.Tokens))), None)
-        self._parse = json.loads if ids is None else IdLines(ids).parse
+        self._ids = next((name for name, kind in self.columns.items() if isinstance(kind, (Ids, ts.Tokens))), None)
         if not self.columns:
             raise ValueError(f"{files[0].path}: no field can be carried: {'; '.join(self.lost) or 'there is none'}")
 
+    def _first_rows(self) -> list[dict[str, Any]]:
+        """Return the first objects; of token ids in plain lists, no more than one that stands for all."""
+        line = next((line for file in self._files for _, line in _numbered(file, self._options)), b"{}")
+        row = parse_all([line]).rows[0]
+        name = next((one for one in TOKEN_NAMES if isinstance(row, dict) and isinstance(row.get(one), list)), None)
+        parse = parse_all if name is None else IdLines(name).parse
+        lines = next((found for _, _, found in self._parsed(parse, _INFER_BYTES)), ParsedLines([], None, False))
+        if name is not None and lines.ids is not None:
+            sizes = lines.ids.lengths.tolist()
+            return [row | {name: [0] if size else []} for row, size in zip(lines.rows, sizes, strict=True)]
+        return [
+            {key: one.tolist() if isinstance(one, np.ndarray) else one for key, one in row.items()}
+            for row in lines.rows
+        ]
+
     def batches(self) -> Iterator[Batch]:
         """Yield all rows."""
-        for path, rows in self._lines():
-            yield self._batch(path, rows)
+        if self._ids is None:
+            yield from (self._batch(*one) for one in self._parsed(parse_all))
+            return
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tokstore-digits") as pool:
+            yield from (self._batch(*one) for one in self._parsed(IdLines(self._ids, pool).parse))
 
-    def _batch(self, path: str, rows: list[Row]) -> Batch:
+    def _batch(self, path: str, numbers: list[int], lines: ParsedLines) -> Batch:
         """Return lines as a batch."""
-        made = Batch(path, rows[0][0], len(rows), {}, numbers=np.array([number for number, _ in rows], np.int64))
-        good = np.ones(len(rows), bool)
+        made = Batch(path, numbers[0], len(numbers), {}, numbers=np.array(numbers, np.int64))
+        good = np.ones(len(numbers), bool)
         for name, kind in self.columns.items():
-            cells: list[Any] = [row.get(name) for _, row in rows]
-            if all(isinstance(one, np.ndarray) for one in cells):
-                made.columns[name] = ts.Ragged(np.concatenate(cells), [len(one) for one in cells])
+            if name == self._ids and lines.ids is not None:
+                made.columns[name] = lines.ids
                 continue
+            cells: list[Any] = [row.get(name) for row in lines.rows]
             plain = [one.tolist() if isinstance(one, np.ndarray) else one for one in cells]
-            values, missing, wrong = column_from_objects(plain, kind, may_be_bool=self._has_bool)
+            values, missing, wrong = column_from_objects(plain, kind, may_be_bool=lines.has_bool)
             for place, message in wrong.items():
-                self._options.problems.bad(path, rows[place][0], f"field {name!r} {message}")
+                self._options.problems.bad(path, numbers[place], f"field {name!r} {message}")
                 good[place] = False
             made.columns[name] = values
             if missing.any():
                 made.missing[name] = missing
         return made if good.all() else made.keep(good)
 
-    def _lines(self, most: int = _BYTES) -> Iterator[tuple[str, list[Row]]]:
-        """Yield parsed lines with their numbers, from 1."""
+    def _parsed(
+        self, parse: Callable[[list[bytes]], ParsedLines], most: int = _BYTES
+    ) -> Iterator[tuple[str, list[int], ParsedLines]]:
+        """Yield files, the numbers of lines from 1, and what those lines hold."""
         for file in self._files:
-            rows: list[Row] = []
-            size, self._has_bool = 0, False
-            for number, line in _numbered(file, self._options):
-                try:
-                    row = self._parse(line)
-                except (ValueError, RecursionError) as error:
-                    self._options.problems.bad(file.path, number, f"the line is not JSON ({error})")
-                    continue
-                if not isinstance(row, dict):
-                    self._options.problems.bad(file.path, number, f"the line holds a {type(row).__name__}, no object")
-                    continue
-                rows.append((number, row))
-                self._has_bool = self._has_bool or b"true" in line or b"false" in line
-                size += len(line)
-                if len(rows) >= _LINES or size >= most:
-                    yield file.path, rows
-                    rows, size, self._has_bool = [], 0, False
-            if rows:
-                yield file.path, rows
+            for numbers, lines in read_ahead(_some(_numbered(file, self._options), most), 1):
+                found = parse(lines)
+                wrong = [i for i, row in enumerate(found.rows) if type(row) is not dict]
+                for i in wrong:
+                    row = found.rows[i]
+                    is_json = not isinstance(row, Exception)
+                    message = f"holds a {type(row).__name__}, no object" if is_json else f"is not JSON ({row})"
+                    self._options.problems.bad(file.path, numbers[i], f"the line {message}")
+                if wrong:
+                    skipped = set(wrong)
+                    numbers = [one for i, one in enumerate(numbers) if i not in skipped]
+                    found.rows = [one for i, one in enumerate(found.rows) if i not in skipped]
+                if numbers:
+                    yield file.path, numbers, found
+
+
+def _some(numbered: Iterator[tuple[int, bytes]], most: int) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yield lines in lists of some megabytes, and their numbers."""
+    numbers: list[int] = []
+    lines: list[bytes] = []
+    size = 0
+    for number, line in numbered:
+        numbers.append(number)
+        lines.append(line)
+        size += len(line)
+        if len(lines) >= _LINES or size >= most:
+            yield numbers, lines
+            numbers, lines, size = [], [], 0
+    if lines:
+        yield numbers, lines
 
 
 def _numbered(file: SourceFile, options: ReadOptions) -> Iterator[tuple[int, bytes]]:
@@ -234,10 +265,29 @@ class Jsonl:
 
 
 def _write_lines(file: Any, export: Export, names: list[str]) -> None:
-    """Write all rows."""
+    """Write all rows; ids that stand first are not made objects."""
     write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+    ids, rest = (names[0], names[1:]) if _is_quick(export.schema[names[0]]) else (None, names)
+    start = b"{" + write(ids).encode() + b":"
     for batch in export.batches():
-        file.write("".join(write(row) + "\n" for row in json_rows(batch, names)).encode())
+        if ids is None or ids in batch.missing:
+            file.write("".join(write(row) + "\n" for row in json_rows(batch, names)).encode())
+            continue
+        lists = id_lists(batch.columns[ids])
+        others = [write(row).encode() for row in json_rows(batch, rest)] if rest else [b"{}"] * batch.rows
+        file.write(
+            b"".join(
+                [
+                    b"".join((start, one, b"," if len(other) > 2 else b"", other[1:], b"\n"))
+                    for one, other in zip(lists, others, strict=True)
+                ]
+            )
+        )
+
+
+def _is_quick(kind: Any) -> bool:
+    """Tell whether `id_lists` takes the ids of a column."""
+    return isinstance(kind, ts.Tokens) and kind.vocab_size <= _MOST_QUICK
 
 
 JSONL = Jsonl()

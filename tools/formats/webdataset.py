@@ -8,7 +8,6 @@ have the arrays as ``<column>.npy``, bytes as ``<column>.bin``, and all else in 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tarfile
@@ -25,6 +24,7 @@ from .contract import Batch, Export, Ids, ReadOptions
 from .files import files_with, only_ending
 from .json_values import column_from_objects, json_rows
 from .jsonl import infer_types
+from .tars import TarOut, read_members, read_npy, write_npy
 
 __all__ = ["WEBDATASET", "WebDataset"]
 
@@ -134,17 +134,11 @@ class _Tars:
         """Yield key, part and bytes of each file in a tar."""
         try:
             _check_end(path)
-            with tarfile.open(path, "r|*") as tar:
-                for member in tar:
-                    folder, _, base = member.name.rpartition("/")
-                    stem, _, name = base.partition(".")
-                    if not member.isfile() or not name or base.startswith("."):
-                        continue
-                    stream = tar.extractfile(member)
-                    data = b"" if stream is None else stream.read()
-                    if len(data) != member.size:
-                        raise tarfile.ReadError("unexpected end of data")
-                    yield (f"{folder}/{stem}" if folder else stem), name, data
+            for name, data in read_members(path):
+                folder, _, base = name.rpartition("/")
+                stem, _, part = base.partition(".")
+                if part and not base.startswith("."):
+                    yield (f"{folder}/{stem}" if folder else stem), part, data
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             self._options.problems.bad(path, None, f"the tar is damaged or cut short: {error}")
 
@@ -172,7 +166,7 @@ def _decoded(name: str, data: bytes) -> Any:
     ending = name.rpartition(".")[2].lower()
     if ending == "npy":
         try:
-            return np.load(io.BytesIO(data), allow_pickle=False)
+            return read_npy(data)
         except (ValueError, EOFError, OSError) as error:
             raise ValueError(f"no whole .npy: {error}") from error
     if ending in ("json", "jsn"):
@@ -293,19 +287,10 @@ def _is_array(kind: Any) -> bool:
 
 def _npy(value: Any, kind: Any, dtype: str | None) -> bytes:
     """Return an array as the bytes of a .npy file."""
-    array = np.ascontiguousarray(np.ma.getdata(value))
     if isinstance(kind, ts.Tokens):
-        array = array.astype(dtype or ("uint16" if kind.vocab_size <= 1 << 16 else array.dtype))
-    elif isinstance(kind, ts.Codes):
-        array = array.astype(np.uint16)
-    out = io.BytesIO()
-    np.lib.format.write_array(out, array, (1, 0), allow_pickle=False)
-    return out.getvalue()
-
-
-def _new_tar(path: str) -> tarfile.TarFile:
-    """Begin a tar."""
-    return tarfile.TarFile(path, "w", format=tarfile.USTAR_FORMAT)
+        return write_npy(value.astype(dtype or ("uint16" if kind.vocab_size <= 1 << 16 else value.dtype)))
+    array = np.ascontiguousarray(np.ma.getdata(value))
+    return write_npy(array.astype(np.uint16) if isinstance(kind, ts.Codes) else array)
 
 
 class _TarWriter:
@@ -313,11 +298,11 @@ class _TarWriter:
 
     def __init__(self, path: str, rows: int | None) -> None:
         self._path, self._most, self._row, self._shard = path, rows, -1, 0
-        self._tar: tarfile.TarFile | None = None
+        self._tar: TarOut | None = None
         if rows is not None:
             os.mkdir(path)
         else:
-            self._tar = _new_tar(path)
+            self._tar = TarOut(path)
 
     def __enter__(self) -> _TarWriter:
         return self
@@ -333,15 +318,13 @@ class _TarWriter:
             if self._tar is not None:
                 self._tar.close()
             name = os.path.join(self._path, f"{self._shard:06d}.tar")
-            self._tar = _new_tar(name)
+            self._tar = TarOut(name)
             self._shard += 1
 
     def add(self, name: str, data: bytes) -> None:
         """Add a part of the sample."""
-        member = tarfile.TarInfo(f"{self._row:09d}.{name}")
-        member.size = len(data)
         if self._tar is not None:
-            self._tar.addfile(member, io.BytesIO(data))
+            self._tar.add(f"{self._row:09d}.{name}", data)
 
 
 WEBDATASET = WebDataset()
