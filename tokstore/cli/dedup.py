@@ -40,7 +40,14 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
     "--within", metavar="COLUMN", multiple=True, help="Duplicates are equal in this column too; may be repeated."
 )
 @click.option("--threshold", type=float, help="Least similarity: Jaccard, 0.8 by default, or cosine, 0.9 by default.")
-@click.option("--ngram", type=int, help="Tokens of an n-gram: 5 by default, spans: 50, with --against 13.")
+@click.option("--ngram", type=int, help="Tokens of an n-gram, or words: 5 by default, spans: 50, with --against 13.")
+@click.option(
+    "--ngrams",
+    type=click.Choice(("tokens", "text")),
+    default="tokens",
+    show_default=True,
+    help="near: n-grams of tokens, or of the words of the text, by the tokenizer of the store.",
+)
 @click.option("--bands", type=int, default=14, show_default=True, help="near: bands of a signature.")
 @click.option("--width", type=int, default=8, show_default=True, help="near: values of a band.")
 @click.option("--seed", type=int, default=0, show_default=True, help="near, semantic: what is random follows from it.")
@@ -61,6 +68,7 @@ def dedup(
     within: tuple[str, ...],
     threshold: float | None,
     ngram: int | None,
+    ngrams: str,
     bands: int,
     width: int,
     seed: int,
@@ -84,6 +92,7 @@ def dedup(
       tokstore dedup corpus --method exact
       tokstore dedup corpus --method near --confirm --keep-signatures --report report.html
       tokstore dedup corpus --method near --name by_source --within source
+      tokstore dedup corpus --method near --name words --ngrams text
       tokstore dedup corpus --against test --ngram 13
       tokstore dedup corpus --method semantic --column embedding --threshold 0.92
     """
@@ -98,7 +107,7 @@ def dedup(
     if report is not None and method not in ("exact", "near", "semantic"):
         raise click.UsageError("--report is for exact, near and semantic duplicates.")
     if method in (None, "spans") and (
-        column or within or threshold is not None or confirm or groups or keep_signatures
+        column or within or threshold is not None or confirm or groups or keep_signatures or ngrams != "tokens"
     ):
         raise click.UsageError("Of these options, spans have --ngram, --name, --where, --memory, --temp and --json.")
     opened = open_store(store)
@@ -137,6 +146,7 @@ def dedup(
             within=within,
             threshold=threshold,
             ngram=5 if ngram is None else ngram,
+            ngrams=ngrams,
             bands=bands,
             width=width,
             seed=seed,

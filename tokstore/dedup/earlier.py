@@ -48,7 +48,8 @@ class Earlier:
             signatures: What signatures depend on.
             plan: What the result depends on beside the samples.
         """
-        names, note, schema = named_columns(name), note_of(store.metadata, name), store.schema
+        names, schema = named_columns(name), store.schema
+        note = {"ngrams": "tokens"} | note_of(store.metadata, name)  # which early notes do not say
         here = note.get("store") == store._version.root.store_id.hex()
 
         def fits(wanted: Mapping[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from tokstore.dedup.result import Marked, write_result
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
+from tokstore.dedup.text_grams import grams_of
 from tokstore.dedup.workspace import workspace
 from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
@@ -69,6 +70,7 @@ def mark(
     within: Sequence[str] = (),
     threshold: float | None = None,
     ngram: int = 5,
+    ngrams: str = "tokens",
     bands: int = 14,
     width: int = 8,
     seed: int = 0,
@@ -99,6 +101,10 @@ def mark(
         threshold: The Jaccard similarity from which on samples are near duplicates, above 0 and at most 1; 0.8 by
             default. For semantic ones the cosine similarity to an earlier sample; 0.9 by default.
         ngram, bands, width, seed: As of `MinHash`.
+        ngrams: Of near duplicates: ``"tokens"``, or ``"text"`` for n-grams of words of the text that the tokens stand
+            for, which needs the tokenizer of the store, or of a column of texts. Words are runs of letters and digits
+            without regard to capitals, and single characters from U+3000 on, so that texts which differ in spaces,
+            punctuation or tokenization alone are equal.
         confirm: Compare the n-grams of near duplicates themselves; see `near`.
         groups: Groups of vectors; see `semantic`.
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
@@ -113,6 +119,7 @@ def mark(
     Raises:
         UnsupportedError: The store is read-only.
         ValueError: An argument is out of range, or no sample is left to compare.
+        MissingFileError: ``ngrams="text"``, and no tokenizer is attached.
         ConflictError: Another process does the same, or changed the columns meanwhile.
 
     Example:
@@ -124,6 +131,7 @@ def mark(
     for option, given, of in (
         ("threshold", threshold is not None, ("near", "semantic")),
         ("confirm", confirm, ("near",)),
+        ("ngrams", ngrams != "tokens", ("near",)),
         ("groups", groups is not None, ("semantic",)),
         ("keep_signatures", keep_signatures, ("exact", "near")),
     ):
@@ -132,19 +140,19 @@ def mark(
     least = threshold if threshold is not None else 0.9 if method == "semantic" else 0.8
     if memory < 1 << 24:
         raise ValueError(f"memory is at least 16 MB, not {memory} bytes")
+    store._check_writable()
+    compared = _column(store, method, column)
     how = None
     if method == "semantic":
         check_semantic(least, groups)
         plan: dict[str, Any] = {"method": method, "threshold": least, "groups": groups, "seed": seed}
     else:
-        how = Method(method, MinHash(ngram, bands, width, seed), least, confirm)
+        how = Method(method, MinHash(ngram, bands, width, seed), least, confirm, grams_of(store, compared, ngrams))
         how.floor  # noqa: B018 - a threshold out of range is refused before anything is read
         plan = how.plan
-    store._check_writable()
     chosen = name or method
     names = named_columns(chosen)
     noted(store.metadata, chosen, {})  # a key that is taken is told before anything is read
-    compared = _column(store, method, column)
     view: View = store if where is None else store.where(where)
     rows = SampleRows(view, compared)
     if not len(rows):

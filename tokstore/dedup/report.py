@@ -13,6 +13,7 @@ from tokstore.column_types import Tokens
 from tokstore.dedup.jaccard import pair_similarity
 from tokstore.dedup.kmeans import drawn
 from tokstore.dedup.sample_rows import SampleRows
+from tokstore.dedup.text_grams import grams_of
 from tokstore.duplicates import command, named_columns, note_of
 from tokstore.errors import ColumnError, MissingFileError, UnsupportedError
 from tokstore.packed import Ints
@@ -103,6 +104,7 @@ def _precision(
     if note["method"] != "near":
         return ()
     rows = SampleRows(store, store.schema.column(note["column"]))
+    read = grams_of(store, rows.column, note.get("ngrams", "tokens")).reading(rows.read)
     link, none = store._read(bind_field(store.schema, link_name))
     lost = np.flatnonzero(~none & ~stays)
     some = lost[drawn(len(lost), min(len(lost), _CHECKED), note["seed"])]
@@ -118,7 +120,7 @@ def _precision(
     for first in range(0, len(some), 16):
         pair = slice(first, first + 16)
         wanted = np.unique(np.concatenate([at[some[pair]], at[target[pair]]]))
-        values, lengths = rows.read(wanted)
+        values, lengths = read(wanted)
         a, b = (np.searchsorted(wanted, at[one[pair]]) for one in (some, target))
         similarity[pair] = pair_similarity(values, lengths, a, b, note["ngram"])
     good = float((similarity >= note["threshold"]).mean())
