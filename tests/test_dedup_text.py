@@ -121,6 +121,15 @@ def test_words(texts: list[str]) -> None:
     assert len(set(known.values())) == len(known)
 
 
+def test_words_of_every_length() -> None:
+    """Words that differ in their length, or in their last letter alone, are different; the same ones are equal."""
+    texts = [b"a" * n + last for n in range(1, 90) for last in (b"", b"b")] + [b"." * 70, b"." * 71]
+    hashes, counts = word_rows(*rows_of(texts + texts))
+    assert counts.tolist() == [1] * 2 * len(texts)
+    assert len(set(hashes.tolist())) == len(texts)
+    assert hashes[: len(texts)].tolist() == hashes[len(texts) :].tolist()
+
+
 @given(st.lists(st.binary(max_size=5) | st.sampled_from([b"\xe3", b"\x80a", b"\xe2\x80", b"\xc2", b"\xf0\x9f\x99"])))
 @settings(max_examples=60)
 def test_words_of_a_row_are_its_own(texts: list[bytes]) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.dedup.digests import row_digests
-from tokstore.dedup.mixing import Hashes
+from tokstore.dedup.mixing import U64, Hashes, constants, mix
 from tokstore.packed import Ints
+from tokstore.ragged import ragged_index
 
 __all__ = ["word_rows"]
 
@@ -26,6 +27,8 @@ _FOLDED = np.where(_UPPER, _BYTES + 32, _BYTES).astype(np.uint8)
 _LETTER = (_BYTES >= 128) | ((_FOLDED >= 97) & (_FOLDED <= 122)) | ((_BYTES >= 48) & (_BYTES <= 57))
 _WIDE = 0xE3
 """First byte of characters from U+3000 on."""
+_WORD, _LONG = 7, 64
+_MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], U64)
 
 
 def word_rows(values: NDArray[Any], lengths: Ints) -> tuple[Hashes, Ints]:
@@ -44,36 +47,47 @@ def word_rows(values: NDArray[Any], lengths: Ints) -> tuple[Hashes, Ints]:
         >>> counts.tolist(), (hashes[:2] == hashes[2:]).all()
         ([2, 2], np.True_)
     """
-    ends = np.cumsum(lengths)
+    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     begins = np.zeros(len(values) + 1, bool)
-    begins[ends - lengths] = True
-    begins = begins[: len(values)]
+    begins[edges] = True
     inside = _LETTER[values]
     first = np.zeros(len(values), bool)
     if len(values) and values.max() >= 0x80:
         _separate(values, begins, inside)
         first = _alone(values, begins, inside)
-    bare = _without(inside, lengths)
-    inside |= np.repeat(bare, lengths)
-    before = np.zeros(len(values), bool)
-    before[1:] = inside[:-1]
-    first |= begins | ~before
+    first |= begins[:-1]
+    first[1:] |= ~inside[:-1]
     first &= inside
-    # All of a row without words is one.
-    first &= ~np.repeat(bare, lengths) | begins
-    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(first)])
-    counts: Ints = sums[ends] - sums[ends - lengths]
-    at = np.flatnonzero(first[inside])
-    kept = _FOLDED[values[inside]]
-    return row_digests(kept, np.diff(at, append=len(kept)))[:, 0], counts
+    starts = np.flatnonzero(first)
+    counts = np.diff(np.searchsorted(starts, edges))
+    bare = np.flatnonzero((counts == 0) & (lengths > 0))
+    if len(bare):  # all of a row without words is one
+        inside[ragged_index(edges[bare], lengths[bare])] = True
+        first[edges[bare]] = True
+        starts, counts[bare] = np.flatnonzero(first), 1
+    last = inside.copy()
+    last[:-1] &= first[1:] | ~inside[1:]
+    return _hashes(_FOLDED[values], starts, np.flatnonzero(last) + 1 - starts), counts
 
 
-def _without(inside: Bools, lengths: Ints) -> Bools:
-    """Return which rows have bytes and no letter."""
-    ends = np.cumsum(lengths)
-    sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(inside)])
-    bare: Bools = (sums[ends] == sums[ends - lengths]) & (lengths > 0)
-    return bare
+def _hashes(values: NDArray[np.uint8], starts: Ints, lengths: Ints) -> Hashes:
+    """Return a number for every word: its bytes, eight at a time, mixed with its length."""
+    padded = np.concatenate([values, np.zeros(8, np.uint8)])
+    eights: Hashes = np.ndarray(len(values) + 1, "<u8", padded, 0, (1,))  # the eight bytes from every place on
+    factors = constants(0, 2, _WORD)
+    made: Hashes = lengths.astype(U64) * factors[0]
+    made = mix((made ^ (eights[starts] & _MASKS[np.minimum(lengths, 8)])) * factors[1])
+    for step in range(8, _LONG, 8):
+        some = np.flatnonzero(lengths > step)
+        if not len(some):
+            break
+        taken = eights[starts[some] + step] & _MASKS[np.minimum(lengths[some] - step, 8)]
+        made[some] = mix((made[some] ^ taken) * factors[1])
+    long = np.flatnonzero(lengths > _LONG)
+    if len(long):
+        rest = values[ragged_index(starts[long], lengths[long])]
+        made[long] = row_digests(rest, lengths[long])[:, 0]
+    return made
 
 
 def _following(values: NDArray[Any], begins: Bools, at: Ints, step: int) -> Ints:
