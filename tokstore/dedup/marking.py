@@ -24,6 +24,7 @@ from tokstore.dedup.held import Held
 from tokstore.dedup.method import Method
 from tokstore.dedup.minhash import MinHash
 from tokstore.dedup.mixing import Hashes
+from tokstore.dedup.representatives import confirm_representatives
 from tokstore.dedup.result import Marked, write_result
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
@@ -105,7 +106,8 @@ def mark(
             for, which needs the tokenizer of the store, or of a column of texts. Words are runs of letters and digits
             without regard to capitals, and single characters from U+3000 on, so that texts which differ in spaces,
             punctuation or tokenization alone are equal.
-        confirm: Compare the n-grams of near duplicates themselves; see `near`.
+        confirm: Compare the n-grams of near duplicates themselves, so that every sample is as similar as the threshold
+            to the one that stays for it; see `near`. At a higher threshold, chosen later, clusters are those of links.
         groups: Groups of vectors; see `semantic`.
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
             exact ones.
@@ -213,7 +215,12 @@ def _by_signatures(
         memory=memory,
         report=_counted_bands(progress, how.bands),
     )
-    clusters, facts = forest.clusters(), {"read": int(np.count_nonzero(fresh)), "pairs": pairs}
+    link, level = forest.links()
+    facts: dict[str, Any] = {"read": int(np.count_nonzero(fresh)), "pairs": pairs}
+    if how.confirm:
+        stays = earlier.representatives(rows, ids, fresh)
+        link, level, facts["split"] = confirm_representatives(link, level, how.true_score(rows), stays)
+    clusters = clusters_at(link, level, -np.inf)
     if how.is_exact:
         return _Found(Clusters(clusters.of, clusters.size), facts, fresh, held)
     return _Found(clusters, facts | {"floor": how.floor}, fresh, held)

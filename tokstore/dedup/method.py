@@ -13,7 +13,7 @@ from tokstore.dedup.digests import row_digests
 from tokstore.dedup.held import Held
 from tokstore.dedup.minhash import MinHash
 from tokstore.dedup.mixing import Hashes
-from tokstore.dedup.pair_rows import confirmed, identical
+from tokstore.dedup.pair_rows import confirmed, identical, true_similarity
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import Score, estimated
 from tokstore.dedup.text_grams import GramsOf
@@ -80,6 +80,10 @@ class Method:
         if not self.confirm:
             return score
         return confirmed(self.grams.reading(rows.read), rows.lengths, score, self.hashing.ngram, self.threshold)
+
+    def true_score(self, rows: SampleRows) -> Score:
+        """Return what tells how similar pairs of near duplicates truly are."""
+        return true_similarity(self.grams.reading(rows.read), rows.lengths, self.hashing.ngram, self.threshold)
 
     @property
     def signature_plan(self) -> dict[str, Any]:

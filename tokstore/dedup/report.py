@@ -68,7 +68,7 @@ def report_html(store: Store, name: str) -> str:
         f"clusters; {note['samples'] - note['duplicates']:,} stay.</p>",
         "<h2>How it was done</h2>",
         _facts(note),
-        *_precision(store, note, names.link, stays, ids),
+        *_precision(store, note, of, stays, ids),
         "<h2>Clusters by size</h2>",
         _histogram(size[heads]),
         "<h2>The largest clusters</h2>",
@@ -97,20 +97,17 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _precision(
-    store: Store, note: dict[str, Any], link_name: str, stays: NDArray[np.bool_], ids: Ints
-) -> Sequence[str]:
-    """Return how many of some near duplicates are truly similar to what they were joined to."""
+def _precision(store: Store, note: dict[str, Any], of: Ints, stays: NDArray[np.bool_], ids: Ints) -> Sequence[str]:
+    """Return how many of some near duplicates are truly similar to the sample that stays for them."""
     if note["method"] != "near":
         return ()
     rows = SampleRows(store, store.schema.column(note["column"]))
     read = grams_of(store, rows.column, note.get("ngrams", "tokens")).reading(rows.read)
-    link, none = store._read(bind_field(store.schema, link_name))
-    lost = np.flatnonzero(~none & ~stays)
+    lost = np.flatnonzero(~stays)
     some = lost[drawn(len(lost), min(len(lost), _CHECKED), note["seed"])]
     order = np.argsort(ids, kind="stable")
-    target = order[np.minimum(np.searchsorted(ids[order], link[some]), len(ids) - 1)]
-    there = ids[target] == link[some]
+    target = order[np.minimum(np.searchsorted(ids[order], of[some]), len(ids) - 1)]
+    there = ids[target] == of[some]
     some, target = some[there], target[there]
     if not len(some):
         return ()
@@ -127,7 +124,7 @@ def _precision(
     return (
         "<h2>Precision</h2>",
         f"<p>Of {len(some):,} duplicates drawn at random, {good:.1%} have a true Jaccard similarity of "
-        f"{note['threshold']:.3g} or more with the sample that they were joined to; the lowest has "
+        f"{note['threshold']:.3g} or more with the sample that stays for them; the lowest has "
         f"{float(similarity.min()):.3f}, the median {float(np.median(similarity)):.3f}.</p>",
     )
 
