@@ -136,7 +136,7 @@ def test_an_index_of_grams(rows: list[list[int]], row: list[int]) -> None:
 
 
 def test_hashes_that_collide_mark_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grams of one hash that differ are no repeat."""
+    """Grams of one hash that differ are no repeat, and in another store every one of them is found, and no other."""
     before = spans.gram_pieces
 
     def same(*args: Any) -> Any:
@@ -145,8 +145,13 @@ def test_hashes_that_collide_mark_nothing(tmp_path: Path, monkeypatch: pytest.Mo
             yield piece
 
     monkeypatch.setattr(spans, "gram_pieces", same)
+    monkeypatch.setattr(overlap, "gram_pieces", same)
     rows = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
-    assert mark_spans(write(tmp_path / "s", rows), ngram=N)["touched"] == 0
+    store = write(tmp_path / "s", rows)
+    assert mark_spans(store, ngram=N)["touched"] == 0
+    others = [[9, 10, 11, 1], [0, 1, 2, 3, 5], [4, 5, 6, 7, 8], [6, 7, 8, 9, 9], [1, 2, 3, 4, 5, 6, 7, 8]]
+    assert mark_spans(store, against=write(tmp_path / "t", others), ngram=N)["touched"] == 2
+    check(store, "against", brute(rows, others))
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

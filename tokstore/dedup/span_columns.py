@@ -48,7 +48,7 @@ def mark_spans(
         ngram: Tokens of a span at least; 13 with `against`, else 50.
         name: The name of the search; ``"against"`` or ``"spans"`` by default.
         where: A condition: only these samples of the store.
-        memory: Bytes to take at most; the grams of `against` come on top, 8 bytes each.
+        memory: Bytes to take at most; the grams of `against` come on top, about 20 bytes each.
         folder: Where a file with a byte for every token lies meanwhile; a temporary one by default.
         progress: Called with a `Progress`.
 

@@ -111,11 +111,9 @@ def _verified(rows: SampleRows, starts: Ints, first: Ints, later: Ints, n: int) 
 def contained(rows: SampleRows, other: SampleRows, n: int, report: Callable[[int], None]) -> Bools:
     """Return for every token of the rows whether a gram begins there that the other rows have.
 
-    Grams are equal if their 64-bit hashes are: with 10**9 grams in the index, one in 10**10 others is taken for one.
-
     Args:
         rows: The samples.
-        other: The samples of the other store, whose grams are held in memory.
+        other: The samples of the other store, whose tokens and grams are held in memory.
         n: Tokens of a gram.
         report: Called with rows that were read.
     """
