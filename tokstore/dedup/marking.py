@@ -6,7 +6,6 @@ column if that is asked for: then a later run reads the new samples alone, and j
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +29,11 @@ from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
 from tokstore.dedup.text_grams import grams_of
-from tokstore.dedup.workspace import workspace
+from tokstore.dedup.workspace import work_folder, workspace
 from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.schema import Column
-from tokstore.storage import LocalStorage
 from tokstore.store import Store
 from tokstore.view import View
 from tokstore.writer import Progress
@@ -112,7 +110,8 @@ def mark(
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
             exact ones.
         memory: Bytes that the search takes at most.
-        folder: Where the run keeps what it has finished; beside the store by default, which an object store has not.
+        folder: In what folder the run keeps a folder of its own with what it has finished; beside the store by default,
+            which an object store has not.
         progress: Called with a `Progress`.
 
     Returns:
@@ -164,7 +163,10 @@ def mark(
     ids, apart = rows.sample_ids(), rows.groups(within)
     signed = {} if how is None else how.signature_plan | {"column": compared.name}
     earlier = Earlier.of(store, chosen, signed, plan)
-    with workspace(folder or _beside(store, chosen), plan) as (work, _):
+    path = work_folder(store, chosen, folder)
+    if path is None:
+        raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
+    with workspace(path, plan) as (work, _):
         if how is not None:
             found = _by_signatures(rows, how, ids, apart, earlier, Held(work), memory, progress)
         else:
@@ -243,14 +245,6 @@ def _by_vectors(
     )
     facts = {"read": len(rows), "groups": groups_for(len(rows), plan["groups"]), "floor": 0.0}
     return _Found(clusters_at(link, similarity, plan["threshold"]), facts, np.ones(len(rows), bool))
-
-
-def _beside(store: Store, name: str) -> Path:
-    """Return the folder beside a store where a run works."""
-    storage = store._version.storage
-    if not isinstance(storage, LocalStorage):
-        raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
-    return Path(f"{os.path.abspath(storage.root)}.dedup-{name}")
 
 
 def _counted_bands(progress: Report, bands: int) -> Callable[[int], None] | None:
