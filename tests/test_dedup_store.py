@@ -401,7 +401,6 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
         ("exact", {"threshold": 0.9}, "threshold is for near and semantic duplicates, not for exact ones"),
         ("exact", {"confirm": True}, "confirm is for near duplicates"),
         ("near", {"groups": 3}, "groups is for semantic duplicates"),
-        ("semantic", {"keep_signatures": True}, "keep_signatures is for exact and near duplicates"),
     ):
         with pytest.raises(ValueError, match=says):
             mark(store, method, **wrong)  # type: ignore[arg-type]
@@ -428,6 +427,11 @@ def test_command_line(tmp_path: Path) -> None:
     found = facts("dedup", "s", "--method", "exact", "--temp", "work", cwd=tmp_path)
     assert (found["name"], found["duplicates"], found["samples"]) == ("exact", 10, 60)
     assert not (tmp_path / "work").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("what others keep there stays")
+    for options in (("--method", "exact"), ("--method", "spans")):
+        assert run("dedup", "s", *options, "--temp", "mine", cwd=tmp_path).returncode == 0
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
     assert run("dedup", "s", cwd=tmp_path).returncode == 2
     assert run("dedup", "s", "--method", "near", "--memory", "lots", cwd=tmp_path).returncode == 2
     failed = run("dedup", "s", "--method", "near", "--threshold", "2", cwd=tmp_path)

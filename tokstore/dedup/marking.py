@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tokstore._version import __version__
 from tokstore.column_types import Vector
-from tokstore.dedup.cosine import best_earlier, check_semantic, groups_for
+from tokstore.dedup.cosine import check_semantic
 from tokstore.dedup.earlier import Earlier
 from tokstore.dedup.forest import Clusters, Forest, clusters_at
 from tokstore.dedup.held import Held
@@ -29,6 +29,7 @@ from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
 from tokstore.dedup.text_grams import grams_of
+from tokstore.dedup.vector_rows import compare_vectors, held_groups
 from tokstore.dedup.workspace import work_folder, workspace
 from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
@@ -108,7 +109,7 @@ def mark(
             to the one that stays for it; see `near`. At a higher threshold, chosen later, clusters are those of links.
         groups: Groups of vectors; see `semantic`.
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
-            exact ones.
+            others. With those of semantic ones, a later run reads all vectors and compares those of new samples alone.
         memory: Bytes that the search takes at most.
         folder: In what folder the run keeps a folder of its own with what it has finished; beside the store by default,
             which an object store has not.
@@ -134,7 +135,7 @@ def mark(
         ("confirm", confirm, ("near",)),
         ("ngrams", ngrams != "tokens", ("near",)),
         ("groups", groups is not None, ("semantic",)),
-        ("keep_signatures", keep_signatures, ("exact", "near")),
+        ("keep_signatures", keep_signatures, METHODS),
     ):
         if given and method not in of:
             raise ValueError(f"{option} is for {' and '.join(of)} duplicates, not for {method} ones")
@@ -161,16 +162,21 @@ def mark(
     plan |= {"column": compared.name, "where": where, "within": list(within)}
     plan["store"] = store._version.root.store_id.hex()
     ids, apart = rows.sample_ids(), rows.groups(within)
-    signed = {} if how is None else how.signature_plan | {"column": compared.name}
-    earlier = Earlier.of(store, chosen, signed, plan)
+    if how is None:  # links are the same at any threshold, and the note has the number of groups that there were
+        lasting = {key: value for key, value in plan.items() if key not in ("threshold", "groups")}
+        earlier = Earlier.of(store, chosen, lasting, lasting)
+    else:
+        earlier = Earlier.of(store, chosen, how.signature_plan | {"column": compared.name}, plan)
     path = work_folder(store, chosen, folder)
     if path is None:
         raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
-    with workspace(path, plan) as (work, _):
+    # Signatures are kept by what is in them; vectors are compared as they were when the run began.
+    begun = plan if how is not None else plan | {"of_version": store.version}
+    with workspace(path, begun) as (work, _):
         if how is not None:
             found = _by_signatures(rows, how, ids, apart, earlier, Held(work), memory, progress)
         else:
-            found = _by_vectors(rows, plan, apart, memory, work, progress)
+            found = _by_vectors(rows, plan, ids, apart, earlier, memory, work, progress)
         about = {"of_version": store.version, "tokstore": __version__, "samples": len(rows)}
         note = plan | about | found.facts
         held = found.held if keep_signatures or earlier.is_kept else None
@@ -229,22 +235,25 @@ def _by_signatures(
 
 
 def _by_vectors(
-    rows: SampleRows, plan: dict[str, Any], apart: Hashes | None, memory: int, folder: Path, progress: Report
+    rows: SampleRows,
+    plan: dict[str, Any],
+    ids: Ints,
+    apart: Hashes | None,
+    earlier: Earlier,
+    memory: int,
+    folder: Path,
+    progress: Report,
 ) -> _Found:
     """Find semantic duplicates."""
-    dim = rows.column.type.width
-    link, similarity = best_earlier(
-        rows.vectors,
-        len(rows),
-        dim,
-        groups=plan["groups"],
-        seed=plan["seed"],
-        apart=apart,
-        folder=folder if 4 * dim * len(rows) > memory // 2 else None,
-        report=counted(progress, 2 * len(rows), "compare vectors"),
-    )
-    facts = {"read": len(rows), "groups": groups_for(len(rows), plan["groups"]), "floor": 0.0}
-    return _Found(clusters_at(link, similarity, plan["threshold"]), facts, np.ones(len(rows), bool))
+    report = counted(progress, 2 * len(rows), "compare vectors")
+    fresh = ~earlier.stored(rows)
+    best = compare_vectors(rows, ids, plan["groups"], plan["seed"], apart, earlier, memory, folder, report)
+    compared = int(np.count_nonzero(best.compared))
+    facts = {"read": len(rows), "compared": compared, "groups": best.groups, "floor": 0.0}
+    clusters = clusters_at(best.link, best.similarity, plan["threshold"])
+    if best.compared.all():
+        fresh = np.ones(len(rows), bool)  # groups are others, and are all written
+    return _Found(clusters, facts, fresh, held_groups(best))
 
 
 def _counted_bands(progress: Report, bands: int) -> Callable[[int], None] | None:
