@@ -53,9 +53,13 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
 @click.option("--seed", type=int, default=0, show_default=True, help="near, semantic: what is random follows from it.")
 @click.option("--confirm", is_flag=True, help="near: compare the n-grams themselves; else similarity is estimated.")
 @click.option("--groups", type=int, help="semantic: groups of vectors; by default the root of their number.")
-@click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs compare new samples alone.")
+@click.option(
+    "--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs compare new samples alone."
+)
 @click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
-@click.option("--temp", type=click.Path(file_okay=False), help="Where to make a folder to work in; by default beside the store.")
+@click.option(
+    "--temp", type=click.Path(file_okay=False), help="Where to make a folder to work in; by default beside the store."
+)
 @click.option("--report", type=click.Path(dir_okay=False), help="Write a report on duplicates: one HTML file.")
 @json_option
 def dedup(
@@ -85,8 +89,8 @@ def dedup(
     dup_NAME_of has the sample id of the first sample of a cluster for all its other samples, and is missing for those
     that stay; dup_NAME_size has the samples of the cluster. All but exact duplicates have dup_NAME_similarity and
     dup_NAME_link, the earlier sample that they were joined to. view.dedup(NAME) leaves them out. A run that was stopped
-    goes on where it was; columns that are there are replaced. Spans of new samples alone are looked for after an append,
-    and so are other duplicates of them where signatures were kept.
+    goes on where it was; columns that are there are replaced. After an append only new samples are compared: spans in
+    any case, others where signatures were kept.
 
     \b
     Examples:
