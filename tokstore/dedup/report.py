@@ -26,14 +26,15 @@ _CLUSTERS, _MEMBERS, _SHOWN, _CHECKED = 12, 3, 600, 500
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff; max-width: 60rem; margin: 2rem auto;
   padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h2, h3 { break-after: avoid; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .15rem 1.2rem .15rem 0; vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f9; border-left: 3px solid #3b6fb6;
   padding: .5rem .8rem; margin: .3rem 0; font-size: 13px; }
 pre.copy { border-left-color: #c9d3e0; } .small { color: #5a6675; font-size: 13px; }
 .cluster { break-inside: avoid; margin-bottom: 1.2rem; } svg text { font: 12px system-ui, sans-serif; fill: #1c2430; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } pre { font-size: 9pt; } }
+@media print { body { margin: 0; max-width: none; font-size: 11pt; } pre { font-size: 9pt; }
+  pre { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 
 
