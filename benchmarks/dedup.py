@@ -101,13 +101,14 @@ def pair_rows(
 
 
 def precision(store: ts.Store, name: str, ragged: Ragged) -> str:
-    """Return the share of duplicates truly similar, from 0.8 on, to the first sample of what they were joined to.
+    """Return the share of duplicates whose true similarity to the sample that stays for them is 0.8 or more.
 
-    Single linkage may join two through a third, so that this is below 1 where every pair is true.
+    That is what a view without duplicates loses: a pair that was joined through others alone counts as wrong, though
+    every pair on the way may be right.
     """
-    lost = np.flatnonzero(~store.missing(f"dup_{name}_link"))
-    link = np.asarray(store[f"dup_{name}_link"])[lost]
-    similar = pair_similarity(ragged.values, ragged.lengths, link, lost, 5) >= 0.8
+    lost = np.flatnonzero(~store.missing(f"dup_{name}_of"))
+    stays = np.asarray(store[f"dup_{name}_of"])[lost]
+    similar = pair_similarity(ragged.values, ragged.lengths, stays, lost, 5) >= 0.8
     return f"{similar.mean():.4f}" if len(lost) else "none found"
 
 

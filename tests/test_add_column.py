@@ -426,3 +426,26 @@ def test_streaming_added_tokens(packing: str | None, shuffle: bool, tmp_path: Pa
             assert is_cut or np.array_equal(np.sort(got), np.sort(values))
         store.compact(min_deleted=0, threads=1)
     assert ts.verify(store.path).problems == []
+
+
+def test_a_mask_of_a_column_that_is_there(store: ts.Store) -> None:
+    """A mask alone is added to what it masks, filled and renamed; one of another length is refused, and named."""
+    lengths = store["t"].lengths.tolist()
+    bits = [[i % 3 > 0] * n for i, n in enumerate(lengths)]
+    store.add_column("m", bits, ts.Mask(of="t"))
+    assert [row.tolist() for row in store["m"]] == bits
+    store.rename_column("m", "loss")
+    store.fill_column("loss", [[True] * lengths[7]], ids=[int(store["sample_id"][7])])
+    assert store["loss"][7].tolist() == [True] * lengths[7]
+    version, files = store.version, tree(folder(store))
+    wrong = [*bits[:41], [True] * (lengths[41] + 2), *bits[42:]]
+    says = rf"the sample at position 41 has {lengths[41] + 2} bits for {lengths[41]} values of 't'"
+    with pytest.raises(ValueError, match=says):
+        store.add_column("n", wrong, ts.Mask(of="t"))
+    with pytest.raises(ValueError, match=rf"position 41 has 1 bits for {lengths[41]} values of 't'"):
+        store.fill_column("loss", [[True]], ids=[int(store["sample_id"][41])])
+    for of in ("l", "none", "n"):
+        with pytest.raises(ValueError, match=f"column 'n' masks '{of}', which is no column of values"):
+            store.add_column("n", bits, ts.Mask(of=of))
+    assert (store.version, tree(folder(store))) == (version, files)
+    assert ts.verify(folder(store)).ok

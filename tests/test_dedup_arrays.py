@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokstore import Ragged
-from tokstore.dedup import MinHash, arrays, digests, exact, grams, near
+from tokstore.dedup import MinHash, arrays, digests, exact, grams, near, representatives
 from tokstore.dedup.forest import Forest, clusters_at
 from tokstore.dedup.grams import gram_sets
 from tokstore.dedup.held import Held
 from tokstore.dedup.jaccard import pair_similarity
 from tokstore.dedup.pairs import key_pairs, unpack_pairs
+from tokstore.dedup.representatives import confirm_representatives
 from tokstore.dedup.search import estimated, search
 
 PINNED = [
@@ -196,6 +197,40 @@ def test_forest_forgets_pairs_that_join_nothing() -> None:
     assert len(parts._a) < 5_000
     for one, other in zip(whole.links(), parts.links(), strict=True):
         assert np.array_equal(one, other, equal_nan=True)
+
+
+@given(st.integers(1, 12), st.data())
+@settings(max_examples=80)
+def test_rows_are_similar_to_the_first_of_their_cluster(count: int, data: st.DataObject) -> None:
+    """All rows end in a cluster whose first row they are similar to, and clusters that were good are left alone."""
+    link = np.array([data.draw(st.integers(-1, row - 1)) for row in range(count)])
+    level = np.where(link < 0, np.nan, 0.9).astype(np.float32)
+    pairs = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))
+    unlike = {(min(pair), max(pair)) for pair in data.draw(st.lists(pairs, max_size=count * 2))}
+
+    def score(a: Any, b: Any) -> Any:
+        pairs = zip(np.minimum(a, b).tolist(), np.maximum(a, b).tolist(), strict=True)
+        return np.array([-1 if pair in unlike else 0.85 for pair in pairs], np.float32)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(representatives, "_TURNS", data.draw(st.sampled_from([1, 3, 16])))
+    found, made, left = confirm_representatives(link, level, score)
+    patch.undo()
+    before, of = clusters_at(link, level, -np.inf).of, clusters_at(found, made, -np.inf).of
+    rows = np.arange(count)
+    assert (found < rows).all()
+    assert np.array_equal(np.isnan(made), found < 0)
+    lost = np.flatnonzero(of >= 0)
+    assert (score(of[lost], lost) >= 0).all()
+    first, now = np.where(before < 0, rows, before), np.where(of < 0, rows, of)
+    assert (first[now] == first).all()  # clusters are split, and never joined
+    assert left == int(((link >= 0) & (found != link)).sum())
+    moved = (found >= 0) & (found != link)
+    assert (made[moved] == np.float32(0.85)).all()
+    for one in set(first.tolist()):
+        members = np.flatnonzero(first == one)
+        if (score(np.full(len(members), one), members)[members != one] >= 0).all():
+            assert np.array_equal(found[members], link[members])
 
 
 def planted(count: int = 150) -> tuple[list[Any], list[int]]:

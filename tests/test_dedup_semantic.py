@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tokstore as ts
-from tokstore.dedup import kmeans, mark, marking, semantic
+from tokstore.dedup import cosine, kmeans, mark, semantic, vector_rows
 from tokstore.dedup.cosine import best_earlier
 
 
@@ -92,12 +92,107 @@ def test_centroids_leave_no_group_empty_for_long() -> None:
     assert np.allclose((vectors * made[found[:, 0]]).sum(axis=1), 1)
 
 
+def test_groups_without_rows(tmp_path: Path) -> None:
+    """More groups than directions leave groups empty: rows of one direction are found, at once and after an append."""
+    rng = np.random.default_rng(0)
+    vectors = (np.eye(4)[rng.integers(0, 4, 90)] * rng.uniform(0.5, 2, (90, 1))).astype(np.float32)
+    kinds = vectors.argmax(axis=1).tolist()
+    expected = [kinds.index(kind) if kinds.index(kind) < i else -1 for i, kind in enumerate(kinds)]
+    assert semantic(vectors, groups=20).of.tolist() == expected
+    store = written(tmp_path / "s", vectors[:70])
+    mark(store, "semantic", groups=20, keep_signatures=True)
+    used = np.unique(np.asarray(store["dup_semantic_signature"])[:, 0])
+    assert len(used) < 20
+    append(store, vectors[70:])
+    assert mark(store, "semantic", groups=20).note["compared"] == 20
+    assert np.asarray(store["dup_semantic_of"].filled(-1)).tolist() == expected
+
+
+def written(path: Path, vectors: Any) -> ts.Store:
+    """Write vectors as a store."""
+    with ts.create(path, ts.Schema(tokens=ts.Tokens(9), v=ts.Vector(vectors.shape[1]))) as writer:
+        writer.extend(tokens=[[1]] * len(vectors), v=vectors)
+    return ts.open(path)
+
+
+def append(store: ts.Store, vectors: Any) -> None:
+    """Append vectors."""
+    with store.writer() as writer:
+        writer.extend(tokens=[[1]] * len(vectors), v=vectors)
+
+
+def columns(store: ts.Store) -> list[Any]:
+    """Return what was found, by sample."""
+    parts = [np.ma.filled(store[f"dup_semantic_{part}"], -1) for part in ("of", "size", "similarity", "link")]
+    return [np.nan_to_num(np.asarray(part), nan=-1).tolist() for part in parts]
+
+
+def test_new_vectors_against_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an append, new samples and such whose link is gone are compared alone; the result is that of all."""
+    monkeypatch.setattr(cosine, "PROBES", 99)  # all groups, so that both ways are exact
+    vectors = planted(400)
+    store = written(tmp_path / "s", vectors[:380])
+    mark(store, "semantic", keep_signatures=True, threshold=0.8)
+    append(store, vectors[380:])
+    found = mark(store, "semantic")
+    assert (found.note["compared"], found.note["read"], found.note["groups"]) == (20, 400, 19)
+    anew = written(tmp_path / "t", vectors)
+    mark(anew, "semantic")
+    assert columns(store)[0] == columns(anew)[0]
+    assert np.allclose(columns(store)[2], columns(anew)[2], atol=1e-5)
+    assert columns(store)[3] == columns(anew)[3]
+    assert not store.missing("dup_semantic_signature").any()
+    assert mark(store, "semantic").note["compared"] == 0
+    # A link that is gone is looked for anew; other links stay.
+    gone = int(np.bincount(np.array(columns(store)[3])[np.array(columns(store)[3]) >= 0]).argmax())
+    lost = int((np.array(columns(store)[3]) == gone).sum())
+    for one in (store, anew):
+        one.delete(ids=[gone])
+    assert mark(store, "semantic").note["compared"] == lost > 1
+    mark(anew, "semantic")
+    assert columns(store)[3] == columns(anew)[3]
+    # A vector that was changed makes all links doubtful, and other parameters do.
+    store.fill_column("v", vectors[5:6], ids=[300])
+    anew.fill_column("v", vectors[5:6], ids=[300])
+    assert mark(store, "semantic").note["compared"] == 399
+    mark(anew, "semantic")
+    assert columns(store)[3] == columns(anew)[3]
+    assert mark(store, "semantic", seed=1, keep_signatures=True).note["compared"] == 399
+    append(store, vectors[:20])
+    assert mark(store, "semantic", seed=1, groups=7).note["compared"] == 419
+    assert ts.verify(tmp_path / "s").ok
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Centroids and groups that were done are not done again, and the columns are the same."""
+    vectors = planted(300)
+    store, whole = written(tmp_path / "s", vectors), written(tmp_path / "t", vectors)
+    mark(whole, "semantic")
+    compare, turns = cosine._compare, list[int]()
+
+    def failing(*args: Any) -> None:
+        turns.append(1)
+        if len(turns) == 10:
+            raise KeyboardInterrupt
+        compare(*args)
+
+    monkeypatch.setattr(cosine, "_compare", failing)
+    with pytest.raises(KeyboardInterrupt):
+        mark(store, "semantic", memory=1 << 24)
+    assert (tmp_path / "s.dedup-semantic" / "centroids.npy").is_file()
+    monkeypatch.setattr(cosine, "centroids_of", lambda *args: pytest.fail("centroids again"))
+    mark(store, "semantic", memory=1 << 24)
+    assert len(turns) == 10 + 17 - 9
+    assert columns(store) == columns(whole)
+    assert not (tmp_path / "s.dedup-semantic").exists()
+
+
 @pytest.mark.parametrize("in_file", [False, True])
 def test_columns_of_a_store(in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns are those of the arrays, also with vectors on disk; thresholds are chosen later, up and down."""
     if in_file:  # as a store does whose vectors are more than the budget
-        there = {"folder": tmp_path}
-        monkeypatch.setattr(marking, "best_earlier", lambda *args, **named: best_earlier(*args, **(named | there)))
+        there = {"in_files": True}
+        monkeypatch.setattr(vector_rows, "best_earlier", lambda *args, **named: best_earlier(*args, **(named | there)))
     vectors = planted(300)
     schema = ts.Schema(tokens=ts.Tokens(9), v=ts.Vector(24, optional=True), c=ts.Category())
     with ts.create(tmp_path / "s", schema) as writer:

@@ -14,6 +14,7 @@ import tokstore as ts
 from test_cli_upkeep import facts, run
 from tokstore.dedup import mark_spans, overlap, spans
 from tokstore.dedup.overlap import GramIndex, mask_of_grams
+from tokstore.dedup.sample_rows import SampleRows
 
 N = 4
 
@@ -136,7 +137,7 @@ def test_an_index_of_grams(rows: list[list[int]], row: list[int]) -> None:
 
 
 def test_hashes_that_collide_mark_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Grams of one hash that differ are no repeat."""
+    """Grams of one hash that differ are no repeat, and in another store every one of them is found, and no other."""
     before = spans.gram_pieces
 
     def same(*args: Any) -> Any:
@@ -145,8 +146,86 @@ def test_hashes_that_collide_mark_nothing(tmp_path: Path, monkeypatch: pytest.Mo
             yield piece
 
     monkeypatch.setattr(spans, "gram_pieces", same)
+    monkeypatch.setattr(overlap, "gram_pieces", same)
     rows = [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]
-    assert mark_spans(write(tmp_path / "s", rows), ngram=N)["touched"] == 0
+    store = write(tmp_path / "s", rows)
+    assert mark_spans(store, ngram=N)["touched"] == 0
+    others = [[9, 10, 11, 1], [0, 1, 2, 3, 5], [4, 5, 6, 7, 8], [6, 7, 8, 9, 9], [1, 2, 3, 4, 5, 6, 7, 8]]
+    assert mark_spans(store, against=write(tmp_path / "t", others), ngram=N)["touched"] == 2
+    check(store, "against", brute(rows, others))
+
+
+@pytest.mark.parametrize("other", [None, [[0, 2, 3, 4, 5, 0], [7] * 4]])
+def test_new_samples_alone(other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an append the values are those of a run over all; of another store only the new samples are read."""
+    store = write(tmp_path / "s", ROWS[:5])
+    against = None if other is None else write(tmp_path / "t", other)
+    name = "spans" if other is None else "against"
+    mark_spans(store, against=against, ngram=N, memory=1 << 30)
+    with store.writer() as writer:
+        writer.extend(id=np.arange(5, 9), tokens=ROWS[5:])
+    seen: list[int] = []
+    before = SampleRows.read
+
+    def counting(self: SampleRows, some: Any) -> Any:
+        if self._view.path == store.path:
+            seen.extend(self.places[some].tolist())
+        return before(self, some)
+
+    monkeypatch.setattr(SampleRows, "read", counting)
+    found = mark_spans(store, against=against, ngram=N)
+    monkeypatch.undo()
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    check(store, name, brute(ROWS, other))
+    assert (found["read"], found["samples"]) == (3, 7)
+    assert store.metadata["dedup"][name] == found
+    if other is not None:
+        assert sorted(seen) == [5, 6, 8]
+    version = store.version
+    assert mark_spans(store, against=against, ngram=N)["read"] == 0
+    assert store.version == version
+    anew = mark_spans(store, against=against, ngram=N, name="anew")
+    assert [anew[key] for key in ("touched", "tokens", "tokens_in_spans")] == [
+        found[key] for key in ("touched", "tokens", "tokens_in_spans")
+    ]
+    store.delete(ids=[0])  # what came first is gone: repeats of it are none any more
+    rows = [None if i == 0 else row for i, row in enumerate(ROWS)]
+    assert mark_spans(store, against=against, ngram=N)["read"] == (6 if other is None else 0)
+    check(store, name, brute(rows, other)[1:])
+    assert mark_spans(store, against=against, ngram=3)["read"] == 6
+    assert ts.verify(tmp_path / "s").ok
+
+
+@pytest.mark.parametrize("other", [None, [[0, 2, 3, 4, 5, 0], [7] * 4]])
+def test_a_run_that_was_stopped_goes_on(other: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done before an end of any kind is not done again, and the values are the same."""
+    monkeypatch.setattr("tokstore.dedup.sample_rows._ROWS", 2)
+    store = write(tmp_path / "s", ROWS)
+    against = None if other is None else write(tmp_path / "t", other)
+    before, read = SampleRows.read, list[int]()
+
+    def failing(self: SampleRows, some: Any) -> Any:
+        if len(read) >= stop:
+            raise KeyboardInterrupt
+        if self._view.path == store.path:
+            read.extend(some.tolist())
+        return before(self, some)
+
+    monkeypatch.setattr(SampleRows, "read", failing)
+    stop = 30 if other is None else 4  # of five ranges of hashes some are done, of four units two
+    with pytest.raises(KeyboardInterrupt):
+        mark_spans(store, against=against, ngram=N, memory=700)
+    first, stop = len(read), 10**9
+    work = tmp_path / f"s.dedup-{'spans' if other is None else 'against'}"
+    done = int((work / "done").read_text())
+    assert done > 0
+    read.clear()
+    mark_spans(store, against=against, ngram=N, memory=700)
+    assert len(read) < (first + 7 if other is None else 7)
+    if other is not None:
+        assert read == [4, 5, 6]
+    check(store, "spans" if other is None else "against", brute(ROWS, other))
+    assert not work.exists()
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import tokstore as ts
 from test_cli_upkeep import facts, run
 from tokstore.dedup import exact, mark, near
 from tokstore.dedup import marking as marking_module
+from tokstore.dedup import method as method_module
+from tokstore.dedup.jaccard import pair_similarity
 from tokstore.dedup.sample_rows import SampleRows
 
 COUNT = 40
@@ -141,21 +143,62 @@ def test_thresholds_are_chosen_when_reading(tmp_path: Path) -> None:
         copy[rng.choice(400, 1 + turn % 9, replace=False)] = 901
         rows.append(copy)
     store = write(tmp_path / "s", rows)
-    mark(store, "near", threshold=0.6, confirm=True, name="n")
+    mark(store, "near", threshold=0.6, name="n")
     sizes = set()
     for threshold in (0.6, 0.7, 0.8, 0.9, 0.95, 1.0):
-        model = mark(store, "near", threshold=threshold, confirm=True, name="m")
-        assert np.array_equal(store.dedup("n", threshold=threshold)["sample_id"], store.dedup("m")["sample_id"])
+        model = mark(store, "near", threshold=threshold, name="m")
+        floor = model.note["floor"]
+        assert np.array_equal(store.dedup("n", threshold=floor)["sample_id"], store.dedup("m")["sample_id"])
         sizes.add(model.duplicates)
     assert len(sizes) > 3
-    with pytest.raises(ValueError, match=r"a similarity from 0\.6, below which duplicates 'n' were not looked for"):
+    with pytest.raises(ValueError, match=r"a similarity from 0\.507, below which duplicates 'n' were not looked for"):
         store.dedup("n", threshold=0.5)
-    last = store.sort("sample_id", descending=True).where("sample_id != 0").dedup("n", threshold=0.9)
-    clusters = mark(store, "near", threshold=0.9, confirm=True, name="m", where="sample_id != 0")
+    clusters = mark(store, "near", threshold=0.9, name="m", where="sample_id != 0")
+    floor = clusters.note["floor"]
+    last = store.sort("sample_id", descending=True).where("sample_id != 0").dedup("n", threshold=floor)
     assert len(last) == clusters.samples - clusters.duplicates
     assert last["sample_id"].tolist() == sorted(last["sample_id"].tolist(), reverse=True)
     best = store.dedup("n", keep="best", by="dup_n_size", threshold=0.9)
     assert len(best) == len(store.dedup("n", threshold=0.9))
+
+
+def test_confirmed_samples_are_like_the_one_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a chain of copies drifts away, all samples are similar to the one that stays; appends keep to that."""
+    rng = np.random.default_rng(0)
+    chain = [rng.integers(0, 900, 400)]
+    for _ in range(40):  # a tenth of the grams change from each to the next
+        copy = chain[-1].copy()
+        copy[rng.choice(400, 5, replace=False)] = rng.integers(0, 900, 5)
+        chain.append(copy)
+    store = write(tmp_path / "s", chain[:30])
+
+    def check(found: Any, rows: int) -> None:
+        of, stays = np.asarray(store["dup_near_of"]), store.missing("dup_near_of")
+        lost = np.flatnonzero(~stays)
+        ragged = ts.Ragged.from_rows(chain[:rows])
+        true = pair_similarity(ragged.values, ragged.lengths, of[lost], lost, 5)
+        assert (true >= np.float32(0.8)).all()
+        assert rows // 6 < found.duplicates < rows - 5
+        assert found.note["split"] > 2
+        assert stays[of[lost]].all()
+
+    check(mark(store, "near", confirm=True, keep_signatures=True), 30)
+    single = mark(store, "near", name="all")
+    assert single.clusters < 3  # which follows the chain to its end
+    of = column(store, "dup_near_of")
+    with store.writer() as writer:
+        writer.extend(tokens=ts.Ragged.from_rows(chain[30:]))
+    compared: list[int] = []
+    before = method_module.true_similarity
+
+    def counting(*args: Any) -> Any:
+        score = before(*args)
+        return lambda a, b: (compared.extend(b.tolist()), score(a, b))[1]
+
+    monkeypatch.setattr(method_module, "true_similarity", counting)
+    check(mark(store, "near", confirm=True), 41)
+    assert column(store, "dup_near_of")[:25] == of[:25]
+    assert min(compared) > 25  # nothing is compared again that stays what it was
 
 
 def test_deleted_representatives(tmp_path: Path) -> None:
@@ -358,7 +401,6 @@ def test_what_mark_refuses(tmp_path: Path) -> None:
         ("exact", {"threshold": 0.9}, "threshold is for near and semantic duplicates, not for exact ones"),
         ("exact", {"confirm": True}, "confirm is for near duplicates"),
         ("near", {"groups": 3}, "groups is for semantic duplicates"),
-        ("semantic", {"keep_signatures": True}, "keep_signatures is for exact and near duplicates"),
     ):
         with pytest.raises(ValueError, match=says):
             mark(store, method, **wrong)  # type: ignore[arg-type]
@@ -385,6 +427,11 @@ def test_command_line(tmp_path: Path) -> None:
     found = facts("dedup", "s", "--method", "exact", "--temp", "work", cwd=tmp_path)
     assert (found["name"], found["duplicates"], found["samples"]) == ("exact", 10, 60)
     assert not (tmp_path / "work").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("what others keep there stays")
+    for options in (("--method", "exact"), ("--method", "spans")):
+        assert run("dedup", "s", *options, "--temp", "mine", cwd=tmp_path).returncode == 0
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
     assert run("dedup", "s", cwd=tmp_path).returncode == 2
     assert run("dedup", "s", "--method", "near", "--memory", "lots", cwd=tmp_path).returncode == 2
     failed = run("dedup", "s", "--method", "near", "--threshold", "2", cwd=tmp_path)

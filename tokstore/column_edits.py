@@ -23,7 +23,7 @@ from tokstore.column_changes import (
     with_optional,
 )
 from tokstore.column_files import ColumnFiles, Cover
-from tokstore.column_types import ColumnType
+from tokstore.column_types import ColumnType, Score
 from tokstore.column_values import (
     ByPosition,
     InOrder,
@@ -186,7 +186,7 @@ class ColumnEdits(Editable):
         """
         self._check_writable()
         column = self.schema.column(name)
-        Schema({new_name: column.type})  # refuses a name that no column may have
+        Schema({new_name: Score()})  # refuses a name that no column may have
         if new_name == name:
             return
         if new_name in self.schema:
@@ -249,7 +249,7 @@ class ColumnEdits(Editable):
         """Check and describe a column that has no id yet."""
         if level is not None and level not in LEVELS:
             raise ValueError(f"level is one of {', '.join(LEVELS)}, not {level!r}")
-        Schema({name: kind})
+        Schema({one.name: one.type for one in self.schema.columns} | {name: kind})
         column = Column(
             self._version.root.next_column_id,
             name,

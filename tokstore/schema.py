@@ -71,7 +71,9 @@ class Schema(Mapping[str, ColumnType]):
             if name == "sample_id":
                 raise ValueError("no column is named 'sample_id': batches carry the sample ids under that name")
         for name, kind in given.items():
-            if isinstance(kind, Mask) and kind.of is not None and (kind.of not in given or not given[kind.of].ragged):
+            if not isinstance(kind, Mask) or kind.of is None:
+                continue
+            if kind.of == name or kind.of not in given or not given[kind.of].ragged:
                 raise ValueError(f"column {name!r} masks {kind.of!r}, which is no column of values: name one, or None")
         self._set([Column(i, name, kind) for i, (name, kind) in enumerate(given.items())])
 

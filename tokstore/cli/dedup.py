@@ -40,15 +40,26 @@ def _bytes(context: click.Context, parameter: click.Parameter, text: str) -> int
     "--within", metavar="COLUMN", multiple=True, help="Duplicates are equal in this column too; may be repeated."
 )
 @click.option("--threshold", type=float, help="Least similarity: Jaccard, 0.8 by default, or cosine, 0.9 by default.")
-@click.option("--ngram", type=int, help="Tokens of an n-gram: 5 by default, spans: 50, with --against 13.")
+@click.option("--ngram", type=int, help="Tokens of an n-gram, or words: 5 by default, spans: 50, with --against 13.")
+@click.option(
+    "--ngrams",
+    type=click.Choice(("tokens", "text")),
+    default="tokens",
+    show_default=True,
+    help="near: n-grams of tokens, or of the words of the text, by the tokenizer of the store.",
+)
 @click.option("--bands", type=int, default=14, show_default=True, help="near: bands of a signature.")
 @click.option("--width", type=int, default=8, show_default=True, help="near: values of a band.")
 @click.option("--seed", type=int, default=0, show_default=True, help="near, semantic: what is random follows from it.")
 @click.option("--confirm", is_flag=True, help="near: compare the n-grams themselves; else similarity is estimated.")
 @click.option("--groups", type=int, help="semantic: groups of vectors; by default the root of their number.")
-@click.option("--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs read new samples alone.")
+@click.option(
+    "--keep-signatures", is_flag=True, help="Keep signatures as a column: later runs compare new samples alone."
+)
 @click.option("--memory", default="2GB", show_default=True, callback=_bytes, help="What the search takes at most.")
-@click.option("--temp", type=click.Path(file_okay=False), help="Folder to work in; by default beside the store.")
+@click.option(
+    "--temp", type=click.Path(file_okay=False), help="Where to make a folder to work in; by default beside the store."
+)
 @click.option("--report", type=click.Path(dir_okay=False), help="Write a report on duplicates: one HTML file.")
 @json_option
 def dedup(
@@ -61,6 +72,7 @@ def dedup(
     within: tuple[str, ...],
     threshold: float | None,
     ngram: int | None,
+    ngrams: str,
     bands: int,
     width: int,
     seed: int,
@@ -77,13 +89,15 @@ def dedup(
     dup_NAME_of has the sample id of the first sample of a cluster for all its other samples, and is missing for those
     that stay; dup_NAME_size has the samples of the cluster. All but exact duplicates have dup_NAME_similarity and
     dup_NAME_link, the earlier sample that they were joined to. view.dedup(NAME) leaves them out. A run that was stopped
-    goes on where it was; columns that are there are replaced.
+    goes on where it was; columns that are there are replaced. After an append only new samples are compared: spans in
+    any case, others where signatures were kept.
 
     \b
     Examples:
       tokstore dedup corpus --method exact
       tokstore dedup corpus --method near --confirm --keep-signatures --report report.html
       tokstore dedup corpus --method near --name by_source --within source
+      tokstore dedup corpus --method near --name words --ngrams text
       tokstore dedup corpus --against test --ngram 13
       tokstore dedup corpus --method semantic --column embedding --threshold 0.92
     """
@@ -98,7 +112,7 @@ def dedup(
     if report is not None and method not in ("exact", "near", "semantic"):
         raise click.UsageError("--report is for exact, near and semantic duplicates.")
     if method in (None, "spans") and (
-        column or within or threshold is not None or confirm or groups or keep_signatures
+        column or within or threshold is not None or confirm or groups or keep_signatures or ngrams != "tokens"
     ):
         raise click.UsageError("Of these options, spans have --ngram, --name, --where, --memory, --temp and --json.")
     opened = open_store(store)
@@ -137,6 +151,7 @@ def dedup(
             within=within,
             threshold=threshold,
             ngram=5 if ngram is None else ngram,
+            ngrams=ngrams,
             bands=bands,
             width=width,
             seed=seed,

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from tokstore.dedup.digests import row_digests
-from tokstore.dedup.forest import Clusters, Forest
+from tokstore.dedup.forest import Clusters, Forest, clusters_at
 from tokstore.dedup.held import Held
 from tokstore.dedup.minhash import MinHash
-from tokstore.dedup.pair_rows import confirmed, identical
+from tokstore.dedup.pair_rows import confirmed, identical, true_similarity
+from tokstore.dedup.representatives import confirm_representatives
 from tokstore.dedup.search import estimated, search
 from tokstore.ragged import Ragged
 
@@ -56,8 +57,10 @@ def near(
         rows: A `Ragged`, a 2-d array, or a list of sequences of integers.
         threshold: The Jaccard similarity from which on rows are duplicates, above 0 and at most 1.
         ngram, bands, width, seed: As of `MinHash`.
-        confirm: Compare the n-grams themselves. Without it the similarity is an estimate, and rows count whose estimate
-            is two standard errors below the threshold or better, so that hardly any true duplicate is lost.
+        confirm: Compare the n-grams themselves, of every pair, and of every row with its representative: rows that were
+            joined to it through others alone make a cluster of their own. Without it the similarity is an estimate, and
+            rows count whose estimate is two standard errors below the threshold or better, so that hardly any true
+            duplicate is lost.
 
     Returns:
         `Clusters`, joined by single linkage.
@@ -77,7 +80,11 @@ def near(
     if confirm:
         score = confirmed(_reader(ragged), ragged.lengths, score, ngram, threshold)
     search(held, bands, forest, score)
-    return forest.clusters()
+    link, level = forest.links()
+    if confirm:
+        true = true_similarity(_reader(ragged), ragged.lengths, ngram, threshold)
+        link, level, _ = confirm_representatives(link, level, true)
+    return clusters_at(link, level, -np.inf)
 
 
 def least_estimate(threshold: float, bins: int, confirm: bool) -> float:

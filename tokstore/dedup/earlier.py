@@ -31,12 +31,14 @@ class Earlier:
         name: Of the run.
         is_kept: Whether its signatures are there and can be used.
         is_same: Whether it had the same parameters and scope too, so that its clusters hold.
+        note: What the metadata say of it.
     """
 
     view: View
     name: str
     is_kept: bool
     is_same: bool
+    note: Mapping[str, Any]
 
     @classmethod
     def of(cls, store: Store, name: str, signatures: Mapping[str, Any], plan: Mapping[str, Any]) -> Earlier:
@@ -48,7 +50,8 @@ class Earlier:
             signatures: What signatures depend on.
             plan: What the result depends on beside the samples.
         """
-        names, note, schema = named_columns(name), note_of(store.metadata, name), store.schema
+        names, schema = named_columns(name), store.schema
+        note = {"ngrams": "tokens"} | note_of(store.metadata, name)  # which early notes do not say
         here = note.get("store") == store._version.root.store_id.hex()
 
         def fits(wanted: Mapping[str, Any]) -> bool:
@@ -58,7 +61,7 @@ class Earlier:
         needed = {names.of, names.size} | (set() if plan["method"] == "exact" else {names.link, names.similarity})
         # Values that a scope asks for can change, and with them what was compared.
         same = kept and needed <= set(schema) and fits(plan) and plan["where"] is None and not plan["within"]
-        return cls(View(store._version), name, kept, same)
+        return cls(View(store._version), name, kept, same, note)
 
     def stored(self, rows: SampleRows) -> Bools:
         """Return which rows have a signature."""
@@ -109,3 +112,20 @@ class Earlier:
         target[gone[is_head]] = order[head[is_head]]
         apart = target != joined
         return target[apart], joined[apart], level[apart]
+
+    def representatives(self, rows: SampleRows, ids: Ints, fresh: Bools) -> Ints | None:
+        """Return the row that every row was found to be similar to, -1 for none; ``None`` where that is not known.
+
+        Args:
+            rows: The rows.
+            ids: Their sample ids.
+            fresh: Which of them the run did not have.
+        """
+        if not self.is_same or "split" not in self.note:
+            return None
+        of, none = self.view._read(bind_field(self.view.schema, named_columns(self.name).of))
+        order = np.argsort(ids, kind="stable")
+        wanted = of[rows.positions]
+        found = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+        known: Ints = np.where((ids[found] == wanted) & ~none[rows.positions] & ~fresh, found, -1)
+        return known

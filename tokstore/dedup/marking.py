@@ -6,7 +6,6 @@ column if that is asked for: then a later run reads the new samples alone, and j
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,25 @@ from numpy.typing import NDArray
 
 from tokstore._version import __version__
 from tokstore.column_types import Vector
-from tokstore.dedup.cosine import best_earlier, check_semantic, groups_for
+from tokstore.dedup.cosine import check_semantic
 from tokstore.dedup.earlier import Earlier
 from tokstore.dedup.forest import Clusters, Forest, clusters_at
 from tokstore.dedup.held import Held
 from tokstore.dedup.method import Method
 from tokstore.dedup.minhash import MinHash
 from tokstore.dedup.mixing import Hashes
+from tokstore.dedup.representatives import confirm_representatives
 from tokstore.dedup.result import Marked, write_result
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY, search
 from tokstore.dedup.signing import sign_all
-from tokstore.dedup.workspace import workspace
+from tokstore.dedup.text_grams import grams_of
+from tokstore.dedup.vector_rows import compare_vectors, held_groups
+from tokstore.dedup.workspace import work_folder, workspace
 from tokstore.duplicates import METHODS, named_columns, noted
 from tokstore.editing import counted
 from tokstore.packed import Ints
 from tokstore.schema import Column
-from tokstore.storage import LocalStorage
 from tokstore.store import Store
 from tokstore.view import View
 from tokstore.writing import Progress
@@ -69,6 +70,7 @@ def mark(
     within: Sequence[str] = (),
     threshold: float | None = None,
     ngram: int = 5,
+    ngrams: str = "tokens",
     bands: int = 14,
     width: int = 8,
     seed: int = 0,
@@ -99,12 +101,18 @@ def mark(
         threshold: The Jaccard similarity from which on samples are near duplicates, above 0 and at most 1; 0.8 by
             default. For semantic ones the cosine similarity to an earlier sample; 0.9 by default.
         ngram, bands, width, seed: As of `MinHash`.
-        confirm: Compare the n-grams of near duplicates themselves; see `near`.
+        ngrams: Of near duplicates: ``"tokens"``, or ``"text"`` for n-grams of words of the text that the tokens stand
+            for, which needs the tokenizer of the store, or of a column of texts. Words are runs of letters and digits
+            without regard to capitals, and single characters from U+3000 on, so that texts which differ in spaces,
+            punctuation or tokenization alone are equal.
+        confirm: Compare the n-grams of near duplicates themselves, so that every sample is as similar as the threshold
+            to the one that stays for it; see `near`. At a higher threshold, chosen later, clusters are those of links.
         groups: Groups of vectors; see `semantic`.
         keep_signatures: Keep signatures as a column, for later runs: 448 bytes a sample for near duplicates, 16 for
-            exact ones.
+            others. With those of semantic ones, a later run reads all vectors and compares those of new samples alone.
         memory: Bytes that the search takes at most.
-        folder: Where the run keeps what it has finished; beside the store by default, which an object store has not.
+        folder: In what folder the run keeps a folder of its own with what it has finished; beside the store by default,
+            which an object store has not.
         progress: Called with a `Progress`.
 
     Returns:
@@ -113,6 +121,7 @@ def mark(
     Raises:
         UnsupportedError: The store is read-only.
         ValueError: An argument is out of range, or no sample is left to compare.
+        MissingFileError: ``ngrams="text"``, and no tokenizer is attached.
         ConflictError: Another process does the same, or changed the columns meanwhile.
 
     Example:
@@ -124,27 +133,28 @@ def mark(
     for option, given, of in (
         ("threshold", threshold is not None, ("near", "semantic")),
         ("confirm", confirm, ("near",)),
+        ("ngrams", ngrams != "tokens", ("near",)),
         ("groups", groups is not None, ("semantic",)),
-        ("keep_signatures", keep_signatures, ("exact", "near")),
+        ("keep_signatures", keep_signatures, METHODS),
     ):
         if given and method not in of:
             raise ValueError(f"{option} is for {' and '.join(of)} duplicates, not for {method} ones")
     least = threshold if threshold is not None else 0.9 if method == "semantic" else 0.8
     if memory < 1 << 24:
         raise ValueError(f"memory is at least 16 MB, not {memory} bytes")
+    store._check_writable()
+    compared = _column(store, method, column)
     how = None
     if method == "semantic":
         check_semantic(least, groups)
         plan: dict[str, Any] = {"method": method, "threshold": least, "groups": groups, "seed": seed}
     else:
-        how = Method(method, MinHash(ngram, bands, width, seed), least, confirm)
+        how = Method(method, MinHash(ngram, bands, width, seed), least, confirm, grams_of(store, compared, ngrams))
         how.floor  # noqa: B018 - a threshold out of range is refused before anything is read
         plan = how.plan
-    store._check_writable()
     chosen = name or method
     names = named_columns(chosen)
     noted(store.metadata, chosen, {})  # a key that is taken is told before anything is read
-    compared = _column(store, method, column)
     view: View = store if where is None else store.where(where)
     rows = SampleRows(view, compared)
     if not len(rows):
@@ -152,13 +162,21 @@ def mark(
     plan |= {"column": compared.name, "where": where, "within": list(within)}
     plan["store"] = store._version.root.store_id.hex()
     ids, apart = rows.sample_ids(), rows.groups(within)
-    signed = {} if how is None else how.signature_plan | {"column": compared.name}
-    earlier = Earlier.of(store, chosen, signed, plan)
-    with workspace(folder or _beside(store, chosen), plan) as (work, _):
+    if how is None:  # links are the same at any threshold, and the note has the number of groups that there were
+        lasting = {key: value for key, value in plan.items() if key not in ("threshold", "groups")}
+        earlier = Earlier.of(store, chosen, lasting, lasting)
+    else:
+        earlier = Earlier.of(store, chosen, how.signature_plan | {"column": compared.name}, plan)
+    path = work_folder(store, chosen, folder)
+    if path is None:
+        raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
+    # Signatures are kept by what is in them; vectors are compared as they were when the run began.
+    begun = plan if how is not None else plan | {"of_version": store.version}
+    with workspace(path, begun) as (work, _):
         if how is not None:
             found = _by_signatures(rows, how, ids, apart, earlier, Held(work), memory, progress)
         else:
-            found = _by_vectors(rows, plan, apart, memory, work, progress)
+            found = _by_vectors(rows, plan, ids, apart, earlier, memory, work, progress)
         about = {"of_version": store.version, "tokstore": __version__, "samples": len(rows)}
         note = plan | about | found.facts
         held = found.held if keep_signatures or earlier.is_kept else None
@@ -205,37 +223,37 @@ def _by_signatures(
         memory=memory,
         report=_counted_bands(progress, how.bands),
     )
-    clusters, facts = forest.clusters(), {"read": int(np.count_nonzero(fresh)), "pairs": pairs}
+    link, level = forest.links()
+    facts: dict[str, Any] = {"read": int(np.count_nonzero(fresh)), "pairs": pairs}
+    if how.confirm:
+        stays = earlier.representatives(rows, ids, fresh)
+        link, level, facts["split"] = confirm_representatives(link, level, how.true_score(rows), stays)
+    clusters = clusters_at(link, level, -np.inf)
     if how.is_exact:
         return _Found(Clusters(clusters.of, clusters.size), facts, fresh, held)
     return _Found(clusters, facts | {"floor": how.floor}, fresh, held)
 
 
 def _by_vectors(
-    rows: SampleRows, plan: dict[str, Any], apart: Hashes | None, memory: int, folder: Path, progress: Report
+    rows: SampleRows,
+    plan: dict[str, Any],
+    ids: Ints,
+    apart: Hashes | None,
+    earlier: Earlier,
+    memory: int,
+    folder: Path,
+    progress: Report,
 ) -> _Found:
     """Find semantic duplicates."""
-    dim = rows.column.type.width
-    link, similarity = best_earlier(
-        rows.vectors,
-        len(rows),
-        dim,
-        groups=plan["groups"],
-        seed=plan["seed"],
-        apart=apart,
-        folder=folder if 4 * dim * len(rows) > memory // 2 else None,
-        report=counted(progress, 2 * len(rows), "compare vectors"),
-    )
-    facts = {"read": len(rows), "groups": groups_for(len(rows), plan["groups"]), "floor": 0.0}
-    return _Found(clusters_at(link, similarity, plan["threshold"]), facts, np.ones(len(rows), bool))
-
-
-def _beside(store: Store, name: str) -> Path:
-    """Return the folder beside a store where a run works."""
-    storage = store._version.storage
-    if not isinstance(storage, LocalStorage):
-        raise ValueError(f"{store.path}: there is no folder beside an object store; say with folder= where to work")
-    return Path(f"{os.path.abspath(storage.root)}.dedup-{name}")
+    report = counted(progress, 2 * len(rows), "compare vectors")
+    fresh = ~earlier.stored(rows)
+    best = compare_vectors(rows, ids, plan["groups"], plan["seed"], apart, earlier, memory, folder, report)
+    compared = int(np.count_nonzero(best.compared))
+    facts = {"read": len(rows), "compared": compared, "groups": best.groups, "floor": 0.0}
+    clusters = clusters_at(best.link, best.similarity, plan["threshold"])
+    if best.compared.all():
+        fresh = np.ones(len(rows), bool)  # groups are others, and are all written
+    return _Found(clusters, facts, fresh, held_groups(best))
 
 
 def _counted_bands(progress: Report, bands: int) -> Callable[[int], None] | None:

@@ -13,9 +13,10 @@ from tokstore.dedup.digests import row_digests
 from tokstore.dedup.held import Held
 from tokstore.dedup.minhash import MinHash
 from tokstore.dedup.mixing import Hashes
-from tokstore.dedup.pair_rows import confirmed, identical
+from tokstore.dedup.pair_rows import confirmed, identical, true_similarity
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import Score, estimated
+from tokstore.dedup.text_grams import GramsOf
 
 __all__ = ["ALGORITHM", "Method"]
 
@@ -32,12 +33,14 @@ class Method:
         hashing: Of near duplicates.
         threshold: Of near duplicates: the similarity from which on samples are duplicates.
         confirm: Of near duplicates: compare the n-grams themselves.
+        grams: Of near duplicates: what the n-grams are of.
     """
 
     name: str
     hashing: MinHash = field(default_factory=MinHash)
     threshold: float = 0.8
     confirm: bool = False
+    grams: GramsOf = field(default_factory=GramsOf)
 
     @property
     def is_exact(self) -> bool:
@@ -62,7 +65,7 @@ class Method:
             return row_digests(values, lengths)
         if values.dtype.kind not in "iub":
             raise TypeError(f"near duplicates are looked for in integers, not in {values.dtype}")
-        return self.hashing.signatures(values, lengths)
+        return self.hashing.signatures(*self.grams.of(values, lengths))
 
     def keys(self, signatures: NDArray[Any]) -> Hashes:
         """Return the keys of signatures, ``[bands, rows]``."""
@@ -74,12 +77,19 @@ class Method:
             return identical(rows.read, rows.lengths)
         least = least_estimate(self.threshold, self.hashing.bins, self.confirm)
         score = estimated(held, self.hashing.similarity, least)
-        return confirmed(rows.read, rows.lengths, score, self.hashing.ngram, self.threshold) if self.confirm else score
+        if not self.confirm:
+            return score
+        return confirmed(self.grams.reading(rows.read), rows.lengths, score, self.hashing.ngram, self.threshold)
+
+    def true_score(self, rows: SampleRows) -> Score:
+        """Return what tells how similar pairs of near duplicates truly are."""
+        return true_similarity(self.grams.reading(rows.read), rows.lengths, self.hashing.ngram, self.threshold)
 
     @property
     def signature_plan(self) -> dict[str, Any]:
         """What signatures depend on."""
-        return {"method": self.name, "algorithm": ALGORITHM} | ({} if self.is_exact else self.hashing.parameters)
+        more = {} if self.is_exact else self.hashing.parameters | self.grams.plan
+        return {"method": self.name, "algorithm": ALGORITHM} | more
 
     @property
     def plan(self) -> dict[str, Any]:

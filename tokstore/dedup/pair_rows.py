@@ -17,7 +17,7 @@ from tokstore.dedup.search import Score
 from tokstore.packed import Ints
 from tokstore.ragged import ragged_index
 
-__all__ = ["ReadRows", "confirmed", "equal_pairs", "identical"]
+__all__ = ["ReadRows", "confirmed", "equal_pairs", "identical", "true_similarity"]
 
 ReadRows = Callable[[Ints], tuple[NDArray[Any], Ints]]
 """Returns the flat values and the lengths of ascending rows."""
@@ -44,6 +44,11 @@ def confirmed(read: ReadRows, lengths: Ints, first: Score, n: int, least: float)
         return found
 
     return score
+
+
+def true_similarity(read: ReadRows, lengths: Ints, n: int, least: float) -> Score:
+    """Return a score by the true Jaccard similarity of all pairs; see `confirmed`."""
+    return confirmed(read, lengths, lambda a, b: np.zeros(len(a), np.float32), n, least)
 
 
 def identical(read: ReadRows, lengths: Ints) -> Score:

@@ -13,6 +13,7 @@ from tokstore.column_types import Tokens
 from tokstore.dedup.jaccard import pair_similarity
 from tokstore.dedup.kmeans import drawn
 from tokstore.dedup.sample_rows import SampleRows
+from tokstore.dedup.text_grams import grams_of
 from tokstore.duplicates import command, named_columns, note_of
 from tokstore.errors import ColumnError, MissingFileError, UnsupportedError
 from tokstore.packed import Ints
@@ -25,14 +26,15 @@ _CLUSTERS, _MEMBERS, _SHOWN, _CHECKED = 12, 3, 600, 500
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff; max-width: 60rem; margin: 2rem auto;
   padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h2, h3 { break-after: avoid; }
 table { border-collapse: collapse; } td, th { text-align: left; padding: .15rem 1.2rem .15rem 0; vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f4f6f9; border-left: 3px solid #3b6fb6;
   padding: .5rem .8rem; margin: .3rem 0; font-size: 13px; }
 pre.copy { border-left-color: #c9d3e0; } .small { color: #5a6675; font-size: 13px; }
 .cluster { break-inside: avoid; margin-bottom: 1.2rem; } svg text { font: 12px system-ui, sans-serif; fill: #1c2430; }
-@media print { body { margin: 0; max-width: none; font-size: 11pt; } pre { font-size: 9pt; } }
+@media print { body { margin: 0; max-width: none; font-size: 11pt; } pre { font-size: 9pt; }
+  pre { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 
 
@@ -67,7 +69,7 @@ def report_html(store: Store, name: str) -> str:
         f"clusters; {note['samples'] - note['duplicates']:,} stay.</p>",
         "<h2>How it was done</h2>",
         _facts(note),
-        *_precision(store, note, names.link, stays, ids),
+        *_precision(store, note, of, stays, ids),
         "<h2>Clusters by size</h2>",
         _histogram(size[heads]),
         "<h2>The largest clusters</h2>",
@@ -96,19 +98,17 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _precision(
-    store: Store, note: dict[str, Any], link_name: str, stays: NDArray[np.bool_], ids: Ints
-) -> Sequence[str]:
-    """Return how many of some near duplicates are truly similar to what they were joined to."""
+def _precision(store: Store, note: dict[str, Any], of: Ints, stays: NDArray[np.bool_], ids: Ints) -> Sequence[str]:
+    """Return how many of some near duplicates are truly similar to the sample that stays for them."""
     if note["method"] != "near":
         return ()
     rows = SampleRows(store, store.schema.column(note["column"]))
-    link, none = store._read(bind_field(store.schema, link_name))
-    lost = np.flatnonzero(~none & ~stays)
+    read = grams_of(store, rows.column, note.get("ngrams", "tokens")).reading(rows.read)
+    lost = np.flatnonzero(~stays)
     some = lost[drawn(len(lost), min(len(lost), _CHECKED), note["seed"])]
     order = np.argsort(ids, kind="stable")
-    target = order[np.minimum(np.searchsorted(ids[order], link[some]), len(ids) - 1)]
-    there = ids[target] == link[some]
+    target = order[np.minimum(np.searchsorted(ids[order], of[some]), len(ids) - 1)]
+    there = ids[target] == of[some]
     some, target = some[there], target[there]
     if not len(some):
         return ()
@@ -118,14 +118,14 @@ def _precision(
     for first in range(0, len(some), 16):
         pair = slice(first, first + 16)
         wanted = np.unique(np.concatenate([at[some[pair]], at[target[pair]]]))
-        values, lengths = rows.read(wanted)
+        values, lengths = read(wanted)
         a, b = (np.searchsorted(wanted, at[one[pair]]) for one in (some, target))
         similarity[pair] = pair_similarity(values, lengths, a, b, note["ngram"])
     good = float((similarity >= note["threshold"]).mean())
     return (
         "<h2>Precision</h2>",
         f"<p>Of {len(some):,} duplicates drawn at random, {good:.1%} have a true Jaccard similarity of "
-        f"{note['threshold']:.3g} or more with the sample that they were joined to; the lowest has "
+        f"{note['threshold']:.3g} or more with the sample that stays for them; the lowest has "
         f"{float(similarity.min()):.3f}, the median {float(np.median(similarity)):.3f}.</p>",
     )
 

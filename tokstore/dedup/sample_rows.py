@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,6 +59,12 @@ class SampleRows:
     def positions(self) -> Ints:
         """Positions in the version of all rows."""
         return self._view._at(self.places)
+
+    def part(self, rows: Ints) -> SampleRows:
+        """Return some of the rows, in the order that they are given."""
+        made = copy.copy(self)
+        made.places, made.lengths = self.places[rows], self.lengths[rows]
+        return made
 
     def _over(self, read: Any, places: Ints) -> Any:
         """Return what reading gives for places of the view, in their order."""

@@ -20,10 +20,11 @@ from tokstore.dedup.grams import gram_pieces
 from tokstore.dedup.mixing import Hashes
 from tokstore.dedup.overlap import GramIndex, mask_of_grams
 from tokstore.dedup.sample_rows import SampleRows
+from tokstore.dedup.workspace import Done
 from tokstore.packed import Ints
 from tokstore.ragged import ragged_index
 
-__all__ = ["masks", "repeats", "shares"]
+__all__ = ["contained", "masks", "repeats", "repeats_of_new", "shares"]
 
 Bools = NDArray[np.bool_]
 _POSITION_BYTES = 64
@@ -36,16 +37,17 @@ def repeats(rows: SampleRows, n: int, memory: int, folder: Path, report: Callabl
     Args:
         rows: The samples.
         n: Tokens of a gram.
-        memory: Bytes to take at most, beside one bit of a byte for every token, which is a file.
-        folder: Where that file lies.
+        memory: Bytes to take at most, beside one byte for every token, which is a file.
+        folder: Where that file lies, and how many ranges of hashes are done: a run that was stopped goes on there.
         report: Called with rows that were read.
     """
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows.lengths)])
     total = int(starts[-1])
-    begins: Bools = np.lib.format.open_memmap(folder / "begins.npy", "w+", np.bool_, (max(total, 1),))[:total]
+    done, file = Done(folder), _begins(folder, total)
+    begins: Bools = file[:total]
     passes = max(1, -(-total * _POSITION_BYTES // memory))
     edges = [(i << 64) // passes for i in range(passes + 1)]
-    for low, high in pairwise(edges):
+    for low, high in list(pairwise(edges))[done.count :]:
         hashes: list[Hashes] = [np.zeros(0, np.uint64)]
         places: list[Ints] = [np.zeros(0, np.int64)]
         for first, stop in rows.units():
@@ -59,6 +61,43 @@ def repeats(rows: SampleRows, n: int, memory: int, folder: Path, report: Callabl
             report(stop - first)
         first_at, later = _again(np.concatenate(hashes), np.concatenate(places))
         begins[_verified(rows, starts, first_at, later, n)] = True
+        file.flush()
+        done.advance()
+    return begins
+
+
+def _begins(folder: Path, total: int) -> Any:
+    """Open the file with a byte for every token; of a run that was stopped if there is one."""
+    path = folder / "begins.npy"
+    if Done(folder).count and path.is_file():
+        return np.lib.format.open_memmap(path, "r+")
+    return np.lib.format.open_memmap(path, "w+", np.bool_, (max(total, 1),))
+
+
+def repeats_of_new(new: SampleRows, old: SampleRows, n: int, report: Callable[[int], None]) -> Bools:
+    """Return for every token of new rows whether a gram begins there that one of old rows has.
+
+    The old rows are read once; grams of the new ones alone are sorted, in memory.
+
+    Args:
+        new: The samples that came last.
+        old: The samples before them.
+        n: Tokens of a gram.
+        report: Called with rows that were read.
+    """
+    index = GramIndex(n)
+    for first, stop in new.units():
+        index.add(*new.read(np.arange(first, stop)))
+    known = np.zeros(int(new.lengths.sum()), bool)
+    for first, stop in old.units():
+        known[index.matches(*old.read(np.arange(first, stop)))[1]] = True
+        report(stop - first)
+    begins, start = np.zeros(len(known), bool), 0
+    for first, stop in new.units():
+        values, lengths = new.read(np.arange(first, stop))
+        at, place = index.matches(values, lengths)
+        begins[start + at[known[place]]] = True
+        start += len(values)
     return begins
 
 
@@ -108,26 +147,31 @@ def _verified(rows: SampleRows, starts: Ints, first: Ints, later: Ints, n: int) 
     return kept
 
 
-def contained(rows: SampleRows, other: SampleRows, n: int, report: Callable[[int], None]) -> Bools:
+def contained(rows: SampleRows, other: SampleRows, n: int, folder: Path, report: Callable[[int], None]) -> Bools:
     """Return for every token of the rows whether a gram begins there that the other rows have.
-
-    Grams are equal if their 64-bit hashes are: with 10**9 grams in the index, one in 10**10 others is taken for one.
 
     Args:
         rows: The samples.
-        other: The samples of the other store, whose grams are held in memory.
+        other: The samples of the other store, whose tokens and grams are held in memory.
         n: Tokens of a gram.
+        folder: Where a file with a byte for every token lies, and how many units of rows are done.
         report: Called with rows that were read.
     """
     index = GramIndex(n)
     for first, stop in other.units():
         index.add(*other.read(np.arange(first, stop)))
         report(stop - first)
-    parts = [np.zeros(0, bool)]
-    for first, stop in rows.units():
-        parts.append(index.found(*rows.read(np.arange(first, stop))))
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows.lengths)])
+    done, file = Done(folder), _begins(folder, int(starts[-1]))
+    units = rows.units()
+    report(units[done.count - 1][1] if done.count else 0)
+    for first, stop in units[done.count :]:
+        file[starts[first] : starts[stop]] = index.found(*rows.read(np.arange(first, stop)))
+        file.flush()
+        done.advance()
         report(stop - first)
-    return np.concatenate(parts)
+    begins: Bools = file[: int(starts[-1])]
+    return begins
 
 
 def shares(rows: SampleRows, begins: Bools, n: int) -> NDArray[np.float32]:

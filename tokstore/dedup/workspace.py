@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tokstore.errors import ConflictError
+from tokstore.storage import LocalStorage
+from tokstore.store import Store
 
-__all__ = ["workspace"]
+__all__ = ["Done", "work_folder", "workspace"]
 
 _PLAN, _LOCK = "plan.json", "lock"
 
@@ -35,6 +37,7 @@ def workspace(path: Path, plan: dict[str, Any]) -> Iterator[tuple[Path, bool]]:
     Raises:
         ConflictError: Another process works in it.
     """
+    made = not path.parent.exists()
     path.mkdir(parents=True, exist_ok=True)
     with open(path / _LOCK, "a+b") as lock:
         _hold(lock, path)
@@ -50,6 +53,46 @@ def workspace(path: Path, plan: dict[str, Any]) -> Iterator[tuple[Path, bool]]:
             os.replace(part, file)
         yield path, goes_on
         shutil.rmtree(path)
+    if made:
+        with contextlib.suppress(OSError):  # others work there meanwhile
+            path.parent.rmdir()
+
+
+def work_folder(store: Store, name: str, folder: Path | None) -> Path | None:
+    """Return the folder where a run works, which is all its own; ``None`` if there is none beside an object store.
+
+    Args:
+        store: The store.
+        name: Of the search.
+        folder: What it lies in; beside the store by default.
+    """
+    storage = store._version.storage
+    if folder is not None:
+        base = os.path.basename(os.path.abspath(storage.root)) if isinstance(storage, LocalStorage) else "store"
+        return folder / f"{base}.dedup-{name}"
+    if not isinstance(storage, LocalStorage):
+        return None
+    return Path(f"{os.path.abspath(storage.root)}.dedup-{name}")
+
+
+class Done:
+    """How many steps of a run are done, in a file of its folder.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "done"
+        text = self._path.read_text(encoding="utf-8") if self._path.is_file() else "0"
+        self.count = int(text) if text.isdecimal() else 0
+
+    def advance(self) -> None:
+        """Note that one step more is done; what it made is on disk already."""
+        self.count += 1
+        part = self._path.with_suffix(".part")
+        part.write_text(str(self.count), encoding="utf-8")
+        os.replace(part, self._path)
 
 
 def _hold(lock: Any, path: Path) -> None:
