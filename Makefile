@@ -5,7 +5,10 @@ PYTHON ?= python3
 VENV ?= build/venv
 DEMO_SECONDS ?= 60
 DATA ?=
-FUZZ_EXAMPLES ?= 5000
+FUZZ_EXAMPLES ?= 1000
+FUZZ_SECONDS ?= 120
+FUZZ_SEED ?= 0
+FUZZ_PROCESSES ?= 1
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -15,13 +18,14 @@ TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 FORMATS := build/peers/formats
 MOSAIC := build/peers/mosaic
+FUZZ := $(CURDIR)/build/fuzz/venv
 INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-files fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,7 +35,9 @@ help:
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
-	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make fuzz     damaged and forged files for FUZZ_SECONDS=$(FUZZ_SECONDS), half of it with atheris, then the hostile tests with"
+	@echo "              FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each; FUZZ_SEED and FUZZ_PROCESSES are 0 and 1"
+	@echo "make fuzz-files  damaged and forged files alone"
 	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
 	@echo "make format   let ruff format and fix what it can"
@@ -133,8 +139,25 @@ bench: $(VENV)/.wheel
 	$(BIN)/python -m benchmarks.dedup $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.formats $(if $(DATA),--data $(DATA))
 
-fuzz: $(VENV)/.wheel
+fuzz: fuzz-files
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+# atheris has an environment of its own, and not every machine has a build of it: without it the random mutator runs
+# all the time, and says so.
+$(FUZZ)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/$(INSTALL) atheris || echo "atheris cannot be installed on this machine; decoders meet the random mutator alone"
+	@touch $@
+
+$(FUZZ)/.wheel: $(FUZZ)/.depends $(VENV)/.wheel
+	$(FUZZ)/bin/$(INSTALL) --constraint constraints.txt build/dist/*.whl
+	$(FUZZ)/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+# In the folder of the tests `import tokstore` finds the installed wheel.
+fuzz-files: $(FUZZ)/.wheel
+	cd tests && $(FUZZ)/bin/python -m fuzz --seconds $$(($(FUZZ_SECONDS) / 2)) --seed $(FUZZ_SEED) --processes $(FUZZ_PROCESSES)
+	cd tests && $(FUZZ)/bin/python -m fuzz --guided --seconds $$(($(FUZZ_SECONDS) / 2)) --seed $(FUZZ_SEED)
 
 fuzz-c:
 	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c
