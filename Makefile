@@ -18,6 +18,8 @@ TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 FORMATS := build/peers/formats
 MOSAIC := build/peers/mosaic
+OBJECTS := build/peers/objects
+AZURITE := azurite@3.35.0
 FUZZ := $(CURDIR)/build/fuzz/venv
 INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
@@ -31,7 +33,8 @@ READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
-	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats"
+	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats,"
+	@echo "              object servers"
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
@@ -99,15 +102,24 @@ $(MOSAIC)/.depends: $(VENV)/.made constraints.txt
 	$(MOSAIC)/bin/$(INSTALL) $(shell grep '^torch==' constraints.txt) mosaicml-streaming pyarrow pytest hypothesis
 	@touch $@
 
-$(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
+# Object servers of others: moto speaks S3; Azurite speaks Azure's protocol, and comes where there is npm.
+$(OBJECTS)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(OBJECTS)
+	$(OBJECTS)/bin/$(INSTALL) --constraint constraints.txt 'moto[server]' obstore pytest hypothesis
+	@npm --version >/dev/null 2>&1 && npm install --prefix $(OBJECTS) --no-audit --no-fund --silent $(AZURITE) || \
+		echo "Azurite cannot be installed here (it needs nodejs and npm): az:// is not tested"
+	@touch $@
+
+$(FORMATS)/.wheel $(MOSAIC)/.wheel $(OBJECTS)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
 	$*/bin/$(INSTALL) build/dist/*.whl
 	$*/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
 	@touch $@
 
-peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
+peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel $(OBJECTS)/.wheel
 	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_*.py tests/test_examples.py
 	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
 	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
+	TOKSTORE_TEST_WHEEL=1 TOKSTORE_AZURITE=$(CURDIR)/$(OBJECTS)/node_modules/.bin/azurite-blob $(OBJECTS)/bin/pytest -q tests/peers/objects
 
 readers: $(READERS)
 
@@ -146,7 +158,7 @@ fuzz: fuzz-files
 # all the time, and says so.
 $(FUZZ)/.depends: $(VENV)/.made constraints.txt
 	$(BIN)/python -m venv $(FUZZ)
-	@$(FUZZ)/bin/$(INSTALL) atheris || echo "atheris cannot be installed on this machine; decoders meet the random mutator alone"
+	@$(FUZZ)/bin/$(INSTALL) --constraint constraints.txt atheris || echo "atheris cannot be installed on this machine; decoders meet the random mutator alone"
 	@touch $@
 
 $(FUZZ)/.wheel: $(FUZZ)/.depends $(VENV)/.wheel

@@ -55,7 +55,7 @@ class _Column:
 
 
 @dataclass
-class _Sketch:
+class Sketch:
     """A data file taken apart."""
 
     header: bytes
@@ -68,7 +68,7 @@ class _Sketch:
 
 
 @lru_cache(maxsize=512)
-def _taken_apart(data: bytes) -> _Sketch:
+def taken_apart(data: bytes) -> Sketch:
     """Take a sound file apart."""
     end = len(data) - FOOTER_BYTES
     _, _, start, nbytes = struct.unpack_from("<4Q", data, end)
@@ -89,7 +89,7 @@ def _taken_apart(data: bytes) -> _Sketch:
         places += [("rows", c)] * (column.rows is not None) + [("block", c)] * bool(column.blocks)
     for i, one in enumerate(objects):
         places += [("object entry", i)] + [("object", i)] * (one is not None)
-    return _Sketch(data[:HEADER_BYTES], columns, object_entries, objects, decode_metadata(data[at:end]), head, places)
+    return Sketch(data[:HEADER_BYTES], columns, object_entries, objects, decode_metadata(data[at:end]), head, places)
 
 
 def _column(data: bytes, entry: Any) -> _Column:
@@ -122,19 +122,19 @@ def forge_file(rng: random.Random, data: bytes) -> bytes:
     Returns:
         A file whose checksums and digests are right, and its offsets unless they are what was changed.
     """
-    sketch = _taken_apart(data)
+    sketch = taken_apart(data)
     kinds = sorted({kind for kind, _ in sketch.places})
     chosen = set()
     for _ in range(rng.choice((1, 1, 1, 2))):
         kind = rng.choice(kinds)
         chosen.add(rng.choice([place for place in sketch.places if place[0] == kind]))
-    return _Layout(rng, sketch, chosen).build()
+    return Layout(rng, sketch, chosen).build()
 
 
-class _Layout:
+class Layout:
     """Lay a file out, changing the chosen places on the way."""
 
-    def __init__(self, rng: random.Random, sketch: _Sketch, chosen: set[tuple[str, int]]) -> None:
+    def __init__(self, rng: random.Random, sketch: Sketch, chosen: set[tuple[str, int]]) -> None:
         self.rng, self.sketch, self.chosen = rng, sketch, chosen
         header = self.strike(("header", 0), sketch.header[:-8])
         self.out = bytearray(header + struct.pack("<Q", checksum(header)))

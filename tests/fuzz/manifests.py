@@ -49,7 +49,7 @@ def forge_store(rng: random.Random, seed: Seed) -> dict[str, bytes]:
     if len(files[path]) <= _HEAD + 8:
         files[path] = mutations.strike(rng, files[path])
         return files
-    files[path] = _Manifest(rng, files, files[path]).build()
+    files[path] = Manifest(rng, files, files[path]).build()
     return files
 
 
@@ -89,7 +89,7 @@ def forge_wrapped(rng: random.Random, magic: bytes, data: bytes) -> bytes:
     return wrap(magic, mutations.metadata(rng, value), 1)
 
 
-class _Manifest:
+class Manifest:
     """The newest version of a store, laid out again."""
 
     def __init__(self, rng: random.Random, files: dict[str, bytes], root: bytes) -> None:
@@ -120,8 +120,28 @@ class _Manifest:
                 parts[i, name] = self.with_file(parts[i, name])
             else:
                 parts[i, name] = forge_wrapped(self.rng, magic, parts[i, name])
-            self.records[i][f"{name}_digest"] = np.void(digest(parts[i, name]))
-            self.records[i][f"{name}_bytes"] = len(parts[i, name])
+            self.name(i, name, parts[i, name])
+        inline = self.place(parts)
+        self.body[10] = self.records.tobytes()
+        body = mutations.metadata(self.rng, self.body) if choice == "body" else encode_metadata(self.body)
+        return self.seal(body, inline, is_struck=choice == "head")
+
+    def with_part(self, i: int, name: str, data: bytes) -> bytes:
+        """Put in a part of a page, and return the root."""
+        parts = self.parts()
+        parts[i, name] = data
+        self.name(i, name, data)
+        inline = self.place(parts)
+        self.body[10] = self.records.tobytes()
+        return self.seal(encode_metadata(self.body), inline)
+
+    def name(self, i: int, name: str, data: bytes) -> None:
+        """Name a part in the record of its page."""
+        self.records[i][f"{name}_digest"] = np.void(digest(data))
+        self.records[i][f"{name}_bytes"] = len(data)
+
+    def place(self, parts: dict[tuple[int, str], bytes]) -> bytes:
+        """Put parts into files, and return those that lie inside the root."""
         inline = b""
         for (i, name), data in parts.items():
             flag = next(flag for one, _, flag in _PARTS if one == name)
@@ -130,10 +150,12 @@ class _Manifest:
             else:
                 folder = {"page": "pages", "plan": "plans", "deletion": "deletions"}[name]
                 self.files[f"{folder}/{digest(data).hex()}"] = data
-        self.body[10] = self.records.tobytes()
-        body = mutations.metadata(self.rng, self.body) if choice == "body" else encode_metadata(self.body)
+        return inline
+
+    def seal(self, body: bytes, inline: bytes, *, is_struck: bool = False) -> bytes:
+        """Return the root, with its checksum."""
         framed = self.root[:24] + struct.pack("<II", len(body), len(inline)) + body + inline
-        if choice == "head":
+        if is_struck:
             framed = mutations.strike(self.rng, framed[:_HEAD]) + framed[_HEAD:]
         return framed + struct.pack("<Q", checksum(framed))
 
