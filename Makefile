@@ -105,7 +105,7 @@ $(MOSAIC)/.depends: $(VENV)/.made constraints.txt
 # Object servers of others: moto speaks S3; Azurite speaks Azure's protocol, and comes where there is npm.
 $(OBJECTS)/.depends: $(VENV)/.made constraints.txt
 	$(BIN)/python -m venv $(OBJECTS)
-	$(OBJECTS)/bin/$(INSTALL) --constraint constraints.txt 'moto[server]' obstore pytest hypothesis
+	$(OBJECTS)/bin/$(INSTALL) --constraint constraints.txt 'moto[s3]' flask flask-cors obstore pytest hypothesis
 	@npm --version >/dev/null 2>&1 && npm install --prefix $(OBJECTS) --no-audit --no-fund --silent $(AZURITE) || \
 		echo "Azurite cannot be installed here (it needs nodejs and npm): az:// is not tested"
 	@touch $@

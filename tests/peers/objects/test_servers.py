@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,25 +83,33 @@ def test_two_writers_all_land(place: Any) -> None:
     assert (len(store), store.version) == (16, 11)
 
 
-def append_alone(url: str, options: dict[str, Any], ready: Any) -> None:
-    """Append once, when the others are ready."""
-    store = ts.open(url, storage_options=options)
-    with store.writer() as writer:
-        writer.append(t=[2], q=2)
-        ready.wait(60)
+APPEND = """
+import json, sys
+import tokstore as ts
+url, options = json.loads(sys.argv[1])
+with ts.open(url, storage_options=options).writer() as writer:
+    writer.append(t=[2], q=2)
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
 
 
 def test_writers_in_processes(place: Any) -> None:
     """Three processes that commit at the same moment all land."""
     write(place.url, storage_options=place.options)
-    context = multiprocessing.get_context("spawn")
-    ready = context.Barrier(3)
-    processes = [context.Process(target=append_alone, args=(place.url, place.options, ready)) for _ in range(3)]
+    command = [sys.executable, "-c", APPEND, json.dumps([place.url, place.options])]
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(3)]
     for process in processes:
-        process.start()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
     for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0, 0, 0]
     store = ts.open(place.url, storage_options=place.options)
     assert (len(store), store.version) == (9, 4)
 
