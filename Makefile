@@ -5,7 +5,10 @@ PYTHON ?= python3
 VENV ?= build/venv
 DEMO_SECONDS ?= 60
 DATA ?=
-FUZZ_EXAMPLES ?= 5000
+FUZZ_EXAMPLES ?= 1000
+FUZZ_SECONDS ?= 120
+FUZZ_SEED ?= 0
+FUZZ_PROCESSES ?= 1
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -15,25 +18,31 @@ TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 FORMATS := build/peers/formats
 MOSAIC := build/peers/mosaic
+OBJECTS := build/peers/objects
+AZURITE := azurite@3.35.0
+FUZZ := $(CURDIR)/build/fuzz/venv
 INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-page bench-throttled fuzz fuzz-c clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-page bench-throttled fuzz fuzz-files fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     set up, then pack real text, show its size and train a small model from the store"
 	@echo "make test     set up, then format, lint, types, the tests on the installed wheel, the vectors"
-	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats"
+	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats,"
+	@echo "              object servers"
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
 	@echo "make bench    print the measured table; DATA=folder names a corpus"
 	@echo "make bench-throttled  a shuffled epoch from an object server with little bandwidth, added to the same records"
 	@echo "make bench-page  docs/benchmarks.md, its plots and the README's table from the records of build/bench/results.json"
-	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
+	@echo "make fuzz     damaged and forged files for FUZZ_SECONDS=$(FUZZ_SECONDS), half of it with atheris, then the hostile tests with"
+	@echo "              FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each; FUZZ_SEED and FUZZ_PROCESSES are 0 and 1"
+	@echo "make fuzz-files  damaged and forged files alone"
 	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
 	@echo "make format   let ruff format and fix what it can"
@@ -95,15 +104,24 @@ $(MOSAIC)/.depends: $(VENV)/.made constraints.txt
 	$(MOSAIC)/bin/$(INSTALL) $(shell grep '^torch==' constraints.txt) mosaicml-streaming pyarrow pytest hypothesis
 	@touch $@
 
-$(FORMATS)/.wheel $(MOSAIC)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
+# Object servers of others: moto speaks S3; Azurite speaks Azure's protocol, and comes where there is npm.
+$(OBJECTS)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(OBJECTS)
+	$(OBJECTS)/bin/$(INSTALL) --constraint constraints.txt 'moto[s3]' flask flask-cors obstore pytest hypothesis
+	@npm --version >/dev/null 2>&1 && npm install --prefix $(OBJECTS) --no-audit --no-fund --silent $(AZURITE) || \
+		echo "Azurite cannot be installed here (it needs nodejs and npm): az:// is not tested"
+	@touch $@
+
+$(FORMATS)/.wheel $(MOSAIC)/.wheel $(OBJECTS)/.wheel: %/.wheel: %/.depends $(VENV)/.wheel
 	$*/bin/$(INSTALL) build/dist/*.whl
 	$*/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
 	@touch $@
 
-peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel
+peers: $(TRAINERS)/.wheel $(FORMATS)/.wheel $(MOSAIC)/.wheel $(OBJECTS)/.wheel
 	TOKSTORE_TEST_WHEEL=1 $(TRAINERS)/bin/pytest -q tests/peers/test_*.py tests/test_examples.py
 	TOKSTORE_TEST_WHEEL=1 $(FORMATS)/bin/pytest -q tests/peers/formats
 	TOKSTORE_TEST_WHEEL=1 $(MOSAIC)/bin/pytest -q tests/peers/mosaic
+	TOKSTORE_TEST_WHEEL=1 TOKSTORE_AZURITE=$(CURDIR)/$(OBJECTS)/node_modules/.bin/azurite-blob $(OBJECTS)/bin/pytest -q tests/peers/objects
 
 readers: $(READERS)
 
@@ -143,8 +161,25 @@ bench-page: $(VENV)/.depends
 	$(PIP) install --constraint constraints.txt 'matplotlib>=3.8'
 	$(BIN)/python -m benchmarks.side_by_side.page --readme $(ARGS)
 
-fuzz: $(VENV)/.wheel
+fuzz: fuzz-files
 	TOKSTORE_TEST_WHEEL=1 TOKSTORE_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q -m hostile
+
+# atheris has an environment of its own, and not every machine has a build of it: without it the random mutator runs
+# all the time, and says so.
+$(FUZZ)/.depends: $(VENV)/.made constraints.txt
+	$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/$(INSTALL) --constraint constraints.txt atheris || echo "atheris cannot be installed on this machine; decoders meet the random mutator alone"
+	@touch $@
+
+$(FUZZ)/.wheel: $(FUZZ)/.depends $(VENV)/.wheel
+	$(FUZZ)/bin/$(INSTALL) --constraint constraints.txt build/dist/*.whl
+	$(FUZZ)/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+# In the folder of the tests `import tokstore` finds the installed wheel.
+fuzz-files: $(FUZZ)/.wheel
+	cd tests && $(FUZZ)/bin/python -m fuzz --seconds $$(($(FUZZ_SECONDS) / 2)) --seed $(FUZZ_SEED) --processes $(FUZZ_PROCESSES)
+	cd tests && $(FUZZ)/bin/python -m fuzz --guided --seconds $$(($(FUZZ_SECONDS) / 2)) --seed $(FUZZ_SEED)
 
 fuzz-c:
 	$(MAKE) -C spec/readers/c fuzz PYTHON=$(PYTHON) BUILD=$(CURDIR)/build/readers/c

@@ -22,6 +22,8 @@ class ObjectServer:
         latency: Seconds before an answer.
         failing: Statuses that are answered instead, first ones first; only to the methods in `failing_methods`.
         conditional: Names that are taken are refused to conditional puts.
+        taken: How a conditional put of a name that is taken is refused: status and code. S3 says the former, Azure
+            ``(409, "BlobAlreadyExists")``.
         lost_answers: So many writes are carried out and answered with 500.
     """
 
@@ -32,6 +34,7 @@ class ObjectServer:
         self.failing: list[int] = []
         self.failing_methods = ("GET", "PUT")
         self.conditional = True
+        self.taken = (412, "PreconditionFailed")
         self.lost_answers = 0
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.lock = threading.Lock()
@@ -210,7 +213,8 @@ def _handler(server: ObjectServer) -> type[BaseHTTPRequestHandler]:
                     found = server.uploads.pop(query["uploadId"])
                     body = b"".join(found[number] for number in sorted(found))
                 elif self.headers.get("If-None-Match") == "*" and server.conditional and key in server.objects:
-                    self._answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+                    status, code = server.taken
+                    self._answer(status, f"<Error><Code>{code}</Code></Error>".encode())
                     return
                 server.objects[key] = body
                 lost = server.lost_answers > 0

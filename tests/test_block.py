@@ -181,12 +181,13 @@ def test_tables_round_trip(sizes: list[int], optional: bool, what: str) -> None:
     blocks, flags = len(sizes), FLAG_OPTIONAL * optional | (FLAG_RAGGED if what == "tokens" else FLAG_RANGES)
     bounds = [0, *np.cumsum(sizes).tolist()]
     numbers = np.arange(blocks, dtype=np.int64)
+    first = np.array(bounds[:-1]) if what == "score" else numbers  # a score of every row: nothing else is let through
     ranges = encode_ranges([(-i, i) if i % 2 else None for i in range(blocks)], kind.dtype) if what == "score" else b""
     raw = BlockTable.encode(
-        64 + 100 * numbers, 7 + numbers, np.diff(bounds), numbers, numbers % 3, list(range(blocks)),
+        64 + 100 * numbers, 7 + numbers, np.diff(bounds), first, numbers % 3, list(range(blocks)),
         numbers if optional else None, 0 * numbers if what == "score" else None, ranges,
     )  # fmt: skip
-    found = BlockTable.decode(raw, entry(blocks, sum(sizes), 7 * blocks + int(numbers.sum()), 100, flags), kind)
+    found = BlockTable.decode(raw, entry(blocks, sum(sizes), 7 * blocks + int(numbers.sum()), 500, flags), kind)
     assert found.value_starts.tolist() == bounds
     assert found.offsets.tolist() == (64 + 100 * numbers).tolist()
     assert found.checksums.tolist() == list(range(blocks))

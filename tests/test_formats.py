@@ -436,6 +436,8 @@ def test_export_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.
 
 def test_copy_and_merge(full: ts.Store, tmp_path: Path) -> None:
     """A store is copied byte for byte, several are merged, a view becomes a store; nothing is lost or half there."""
+    with pytest.raises(ValueError, match="a copy is a local folder or file, not 's3://bucket/c'"):
+        ts.copy(full, "s3://bucket/c")
     report = ts.copy(full, tmp_path / "c")
     assert report.how == "files"
     mine = {p.relative_to(full.path): p.read_bytes() for p in Path(full.path).rglob("*") if p.is_file()}

@@ -185,6 +185,20 @@ def test_create_tries_conditional_puts(server: ObjectServer) -> None:
     assert server.objects == {}
 
 
+def test_a_name_that_is_taken_may_be_a_conflict(server: ObjectServer) -> None:
+    """Azure answers 409 where S3 answers 412: the name is taken, and asking again would not help."""
+    server.taken = (409, "BlobAlreadyExists")
+    one = write(server)
+    with opened(server).writer() as writer:
+        writer.append(t=[2], q=2)
+    server.requests.clear()
+    with one.writer() as writer:
+        writer.append(t=[1], q=1)
+    assert (len(opened(server)), opened(server).version) == (8, 3)
+    roots = [key for method, key, _ in server.requests if method == "PUT" and "manifests/" in key]
+    assert len(roots) <= 2, "a root whose name is taken is not written again"
+
+
 def test_what_is_there_is_not_overwritten(server: ObjectServer) -> None:
     """A store, and a prefix with something else in it, are refused; `exist="append"` appends."""
     store = write(server)

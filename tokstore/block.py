@@ -286,6 +286,8 @@ def _check_rows_of_blocks(kind: ColumnType, rows: int, values: Ints, first_row: 
     if groups == 1:
         if kind.width > 1 and (values % kind.width).any():
             raise CorruptError("a block ends inside a row", rule="format.md 4.3")
+        if not kind.ragged and ((np.cumsum(values) - values) // kind.width != first_row).any():
+            raise CorruptError("first rows of blocks are not where their values begin", rule="format.md 4.5")
         return
     if len(values) % groups:
         raise CorruptError(f"{len(values)} blocks are no whole runs of {groups} groups", rule="format.md 4.3")

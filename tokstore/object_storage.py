@@ -30,7 +30,7 @@ _AT_ONCE = 32
 _IN_MEMORY = 8 << 20
 _TRIES = 6
 _FIRST_WAIT = 0.05
-_CONFLICT = "409 Conflict"
+_CONFLICT, _AZURE_TAKEN = "409 Conflict", "BlobAlreadyExists"
 _READ_ONLY: Final = ("http", "https")
 
 Result = TypeVar("Result")
@@ -183,7 +183,8 @@ class ObjectStorage:
         except FileNotFoundError as error:
             raise MissingFileError("the object is not there", path=self.describe(path), rule="format.md 3") from error
         except (obstore.exceptions.AlreadyExistsError, obstore.exceptions.PreconditionError) as error:
-            if _CONFLICT in str(error):  # others are writing it at this moment: nobody has won yet
+            # S3 says 409 while others are writing the name, so that nobody has won yet; Azure where it is taken.
+            if _CONFLICT in str(error) and _AZURE_TAKEN not in str(error):
                 raise OSError(f"{self.describe(path)}: {_CONFLICT}") from error
             raise _TakenError(str(error)) from error
         except obstore.exceptions.BaseError as error:

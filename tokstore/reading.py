@@ -288,18 +288,19 @@ def _decode_run(version: Version, lost: Lost | None, pairs: Sequence[tuple[_Job,
             for job, _ in run
         ]
         blocks = [(job.block, data, out) for (job, data), out in zip(run, targets, strict=True)]
-        decoder = piece.decoder
-        if piece.vectors is not None:
+        decoder, alone = piece.decoder, None
+        if piece.vectors is not None:  # blocks of several groups, each of which has a decoder of its own
             decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
+            alone = [job.piece.decoder for job, _ in run]
         good = [True] * len(run)
         try:
-            piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks)
+            piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks, alone)
         except CorruptError:
             if lost is None:
                 raise
             for number, ((job, _), block) in enumerate(zip(run, blocks, strict=True)):
                 try:
-                    piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, [block])
+                    piece.file.decode_blocks(piece.column.column_id, piece.table, job.piece.decoder, [block])
                 except CorruptError as error:
                     good[number] = False
                     _lose(job, error, lost)

@@ -332,6 +332,7 @@ class DataFile:
         table: BlockTable,
         decoder: BlockDecoder,
         blocks: Sequence[tuple[int, memoryview, NDArray[Any]]],
+        alone: Sequence[BlockDecoder] | None = None,
     ) -> None:
         """Verify blocks of one column and decode them.
 
@@ -340,6 +341,8 @@ class DataFile:
             table: Its table.
             decoder: Its decoder.
             blocks: Number, stored bytes, and where the values go, of each.
+            alone: A decoder for each block alone, where that is another one than for all of them: it finds the block
+                that is damaged.
         """
         at = 0
         first_seed, checksums, forms = place_seed(self.place.file_id, column_id, 0), table.checksums, table.forms
@@ -353,9 +356,9 @@ class DataFile:
             try:
                 decoder.decode_run(run)
             except TokstoreError:
-                for (number, _, _), one in zip(blocks, run, strict=True):
+                for (number, _, _), one, by in zip(blocks, run, alone or [decoder] * len(run), strict=True):
                     at = number
-                    decoder.decode(*one)
+                    by.decode(*one)
                 raise
         except TokstoreError as error:
             raise type(error)(

@@ -275,6 +275,8 @@ def _value_starts(version: Version, primary: Column, page: Page, p: Placement | 
     if file.entry(primary.column_id)["features"][2]:
         return None
     first, starts = int(p.first_row[shard]), file.rows(primary.column_id).starts
+    if first + rows > file.rows_count:
+        raise CorruptError("a file has fewer rows than its page says", path=file.place.path, rule="format.md 8.3")
     if starts is None:
         return np.arange(rows + 1, dtype=np.int64)
     return np.asarray(starts[first : first + rows + 1] - starts[first], np.int64)

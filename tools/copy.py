@@ -62,6 +62,7 @@ def copy(
         progress: Is called with a `tokstore.Progress`.
 
     Raises:
+        ValueError: The target is a URL, or no source is given.
         ExistsError: The target is there.
         ConflictError: Columns of one name have different types.
         TokstoreError: What was written reads back otherwise.
@@ -74,6 +75,8 @@ def copy(
         >>> copy(["a", "b"], "both").samples
         4
     """
+    if "://" in os.fspath(path):
+        raise ValueError(f"a copy is a local folder or file, not {os.fspath(path)!r}; upload its files as they are")
     target = os.path.abspath(os.fspath(path))
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
         raise ExistsError("the target is there already", path=target)
