@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tokstore._version import __version__
 from tokstore.column_types import Mask, Score, Tokens
-from tokstore.creation import encode_user_metadata
 from tokstore.dedup.sample_rows import SampleRows
 from tokstore.dedup.search import MEMORY
 from tokstore.dedup.spans import contained, masks, repeats, repeats_of_new, shares
@@ -27,6 +26,7 @@ from tokstore.packed import Ints
 from tokstore.root import Root
 from tokstore.store import Store
 from tokstore.tokenizer import TOKENIZER_FILE
+from tokstore.user_metadata import encode_user_metadata
 from tokstore.view import View
 from tokstore.where import bind_field
 from tokstore.wire import checksum
