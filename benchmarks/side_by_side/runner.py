@@ -1,0 +1,291 @@
+"""Peers in processes of their own, asked in turn, so that whatever the machine does meets all of them alike.
+
+A process whose turn it is not is stopped by a signal: the threads that some packages leave running cost the others
+nothing. Should this process die, the system wakes and ends the stopped ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from benchmarks.side_by_side.peers import Entry
+from benchmarks.side_by_side.records import MEASURES, Record, Results, summarize, unit_of
+from benchmarks.side_by_side.workloads import Work
+
+__all__ = ["Failed", "Process", "run_workload"]
+
+_ROOT = Path(__file__).resolve().parents[2]
+_VECTORS_ONLY = {"bytes_per_vector", "recall_at_10"}
+
+
+class Failed(Exception):
+    """A peer did not answer, or answered that it failed."""
+
+
+class Refused(Failed):
+    """A peer is not made for this workload; that is no error."""
+
+
+class Process:
+    """One peer in its process.
+
+    Args:
+        entry: Which peer.
+        python: The interpreter whose environment has it.
+        work: What it keeps.
+        folder: Where it keeps it.
+        cap: Seconds that a rate is taken for at most.
+        log: Where what it prints goes.
+
+    Raises:
+        Failed: A package is not installed, or the peer cannot be imported.
+    """
+
+    def __init__(self, entry: Entry, python: str, work: Work, folder: Path, cap: float, log: IO[str]) -> None:
+        self.entry = entry
+        command = [python, "-m", "benchmarks.side_by_side.worker", entry.name, work.folder, str(folder), str(cap)]
+        environment = os.environ | {
+            "PYTHONPATH": str(_ROOT), "TMPDIR": str(folder.parent), "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(folder.parent / "hf"),
+            "HF_DATASETS_CACHE": str(folder.parent / "hf"), "OMP_NUM_THREADS": "1", "DISABLE_TELEMETRY": "1",
+        }  # fmt: skip
+        # Same session, a group of its own: the system wakes and ends a stopped group that nobody is left to wake.
+        self._process = subprocess.Popen(
+            command, cwd=_ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
+            preexec_fn=os.setpgrp,
+        )  # fmt: skip
+        self._read = b""
+        try:
+            found = self._answer(60.0)
+        except Failed:
+            self.end()
+            raise
+        self.versions: dict[str, str] = found["versions"]
+        self.notes: dict[str, str] = found["notes"]
+        self.worker_runs: int = found["worker_runs"]
+        self._signal(signal.SIGSTOP)
+
+    def ask(self, job: str, most: float, **arguments: Any) -> dict[str, Any]:
+        """Wake the process, let it do a job, stop it again.
+
+        Raises:
+            Failed: It says so, it died, or it took more than `most` seconds; then it is ended.
+        """
+        self._signal(signal.SIGCONT)
+        if self._process.stdin is None:
+            raise Failed("its standard input is closed")
+        try:
+            self._process.stdin.write(json.dumps({"job": job, **arguments}).encode() + b"\n")
+        except BrokenPipeError:
+            raise Failed("its process died") from None
+        found = self._answer(most)
+        self._signal(signal.SIGSTOP)
+        return found
+
+    def _answer(self, most: float) -> dict[str, Any]:
+        """Read one line."""
+        end = time.monotonic() + most
+        if self._process.stdout is None:
+            raise Failed("its standard output is closed")
+        while b"\n" not in self._read:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
+                self.end()
+                raise Failed(f"no answer within {most:.0f} s")
+            data = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not data:
+                raise Failed(f"its process died ({self._process.wait()})")
+            self._read += data
+        line, _, self._read = self._read.partition(b"\n")
+        found: dict[str, Any] = json.loads(line)
+        if "missing" in found:
+            raise Failed(f"not installed: {', '.join(found['missing'])}")
+        if "refused" in found:
+            raise Refused(found["refused"])
+        if "failed" in found:
+            raise Failed(found["failed"])
+        return found
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def end(self) -> None:
+        """End the process and what it started: politely, then for good."""
+        self._signal(signal.SIGCONT)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(3)
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+class _Figures:
+    """The figures of one workload, as they come."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, str, float | None], list[float]] = defaultdict(list)
+        self.cannot: dict[tuple[str, str], str] = {}
+        self.notes: dict[tuple[str, str], str] = {}
+
+    def add(self, peer: str, found: dict[str, Any]) -> None:
+        """Keep what one job found."""
+        for measure, value in found.get("values", {}).items():
+            for at, one in value.items() if isinstance(value, dict) else [(None, value)]:
+                self.values[peer, measure, None if at is None else float(at)].append(one)
+        self.cannot |= {(peer, measure): why for measure, why in found.get("cannot", {}).items()}
+
+    def records(self, work: Work, peers: dict[str, str | None]) -> list[Record]:
+        """Return records of all peers; those of a measure without figures say why."""
+        made = []
+        for peer, failure in peers.items():
+            for measure in MEASURES:
+                if measure in _VECTORS_ONLY and work.kind != "vectors":
+                    continue
+                unit, note = unit_of(measure, *work.counts), self.notes.get((peer, measure))
+                keys = [key for key in self.values if key[:2] == (peer, measure)]
+                for key in keys:
+                    found = self.values[key]
+                    made.append(Record(work.name, peer, measure, *summarize(found), unit, len(found), key[2], note))
+                if not keys:
+                    why = self.cannot.get((peer, measure)) or failure or "was not measured"
+                    made.append(Record(work.name, peer, measure, None, None, None, unit, 0, None, why))
+        return made
+
+
+def run_workload(
+    work: Work,
+    entries: list[Entry],
+    pythons: dict[str, str],
+    folder: Path,
+    results: Results,
+    *,
+    rounds: int,
+    worker_runs: int,
+    cap: float,
+    seconds: float,
+    say: Callable[[str], None],
+) -> None:
+    """Measure all peers on one workload and add to the results.
+
+    Args:
+        work: The samples.
+        entries: The peers.
+        pythons: The interpreter of each environment.
+        folder: For what the peers write; emptied behind them.
+        results: Get records, checks, errors and versions.
+        rounds: How often every figure is taken.
+        worker_runs: How often rates with workers are.
+        cap: Seconds that a rate is taken for at most.
+        seconds: After so many no further round begins, behind the third.
+        say: Is told what goes on.
+    """
+    begun = time.monotonic()
+    figures = _Figures()
+    failed: dict[str, str | None] = {entry.name: None for entry in entries}
+    live: dict[str, Process] = {}
+
+    def start(entry: Entry) -> None:
+        try:
+            where = folder / entry.name.replace(" ", "-")
+            where.mkdir(exist_ok=True)
+            made = Process(entry, pythons[entry.environment], work, where, cap, log)
+            live[entry.name] = made
+            figures.notes |= {(entry.name, measure): note for measure, note in made.notes.items()}
+            results.versions |= {name: one for name, one in made.versions.items() if name not in results.versions}
+        except Refused as why:
+            failed[entry.name] = str(why)
+        except Failed as why:
+            lose(entry.name, f"start: {why}")
+
+    def lose(name: str, why: str) -> None:
+        failed[name] = f"failed: {why}"
+        results.errors.append(f"{work.name}: {name}: {why}")
+        say(f"  {name}: {why}")
+        if name in live:
+            live.pop(name).end()
+
+    def ask_all(job: str, most: float, only: Callable[[str], bool] = lambda name: True, **arguments: Any) -> None:
+        for name in [name for name in live if only(name)]:
+            try:
+                found = live[name].ask(job, most, **arguments)
+            except Failed as why:
+                lose(name, f"{job}: {why}")
+                continue
+            figures.add(name, found)
+            found_seconds[name] = found.get("seconds", 0.0)
+            if "check" in found:
+                results.checks.append({"workload": work.name, "peer": name, **found["check"]})
+                results.errors += [
+                    f"{work.name}: {name}: WRONG VALUES: {one}" for one in found["check"].get("wrong", [])
+                ]
+
+    found_seconds: dict[str, float] = {}
+    with open(folder / "log.txt", "a+", encoding="utf-8") as log:
+        try:
+            say(f"{work.name}: writing")
+            for entry in entries:
+                start(entry)
+            for again in range(min(rounds, 3)):
+                if again:
+                    for name in live:
+                        if found_seconds[name] < 2:
+                            _empty(folder / name.replace(" ", "-"))
+                ask_all("write", 180.0, lambda name, again=again: not again or found_seconds[name] < 2)  # type: ignore[misc]
+            for name in list(live):
+                live.pop(name).end()
+            say(f"{work.name}: starting")
+            for entry in entries:
+                if failed[entry.name] is None:
+                    start(entry)
+            ask_all("start", 60.0)
+            for number in range(rounds):
+                if number >= 3 and time.monotonic() - begun > seconds:
+                    break
+                say(f"{work.name}: round {number + 1} of {rounds}, {time.monotonic() - begun:.0f} s")
+                ask_all("round", 60.0)
+                if number < 3:
+                    ask_all("cold", 60.0)
+            if work.kind == "vectors":
+                ask_all("vectors", 60.0)
+            else:
+                say(f"{work.name}: worker processes")
+                for number in range(worker_runs):
+                    for count in (1, 2):
+                        ask_all(
+                            "workers",
+                            60.0,
+                            lambda name, number=number: number < live[name].worker_runs,  # type: ignore[misc]
+                            count=count,
+                        )
+            say(f"{work.name}: checking values")
+            ask_all("check", 90.0)
+        finally:
+            for one in live.values():
+                one.end()
+    results.records += figures.records(work, failed)
+    for entry in entries:
+        shutil.rmtree(folder / entry.name.replace(" ", "-"), ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what is in a folder."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
