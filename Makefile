@@ -15,13 +15,16 @@ TRAINERS := build/peers/trainers
 TRAINERS_PIP := $(TRAINERS)/bin/python -m pip --disable-pip-version-check --quiet
 FORMATS := build/peers/formats
 MOSAIC := build/peers/mosaic
+BENCH := build/bench/main
+BENCH_MOSAIC := build/bench/mosaic
+BENCH_PEERS := litdata zstd webdataset datasets pylance vortex-data array-record pyarrow faiss-cpu
 INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench fuzz fuzz-c clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-quick bench-own fuzz fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,7 +33,8 @@ help:
 	@echo "make peers    other packages, in environments of their own: trainers with the loader, libraries of foreign formats"
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
-	@echo "make bench    print the measured table; DATA=folder names a corpus"
+	@echo "make bench    tokstore beside its peers, in environments of their own; DATA=folder names texts and tokenizers"
+	@echo "make bench-quick  a miniature of it, with what the tests have; make bench-own the tables of tokstore alone"
 	@echo "make fuzz     the hostile-file tests with FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) examples each"
 	@echo "make fuzz-c   the C reader under libFuzzer, or a random change of vectors where there is no clang"
 	@echo "make vectors  write the test vectors of spec/ anew"
@@ -124,7 +128,33 @@ vectors: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_vectors.py
 	$(BIN)/python spec/vectors/make_example.py
 
-bench: $(VENV)/.wheel
+# A peer that cannot be installed here is named, and then is an error among the results, but keeps no other from its turn.
+$(BENCH)/.depends: $(VENV)/.made benchmarks/constraints.txt
+	$(BIN)/python -m venv $(BENCH)
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt torch numpy zstandard tokenizers matplotlib obstore
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt $(BENCH_PEERS) || for one in $(BENCH_PEERS); do \
+		$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt $$one || echo "cannot install $$one here" >&2; done
+	@touch $@
+
+$(BENCH_MOSAIC)/.depends: $(VENV)/.made benchmarks/constraints.txt
+	$(BIN)/python -m venv $(BENCH_MOSAIC)
+	$(BENCH_MOSAIC)/bin/$(INSTALL) --constraint benchmarks/constraints.txt torch
+	$(BENCH_MOSAIC)/bin/$(INSTALL) --constraint benchmarks/constraints.txt mosaicml-streaming || \
+		echo "cannot install mosaicml-streaming here" >&2
+	@touch $@
+
+$(BENCH)/.wheel: $(BENCH)/.depends $(VENV)/.wheel
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt build/dist/*.whl
+	$(BENCH)/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+bench: $(BENCH)/.wheel $(BENCH_MOSAIC)/.depends
+	$(BENCH)/bin/python -m benchmarks.side_by_side $(if $(DATA),--data $(DATA)) --mosaic $(BENCH_MOSAIC)/bin/python $(ARGS)
+
+bench-quick: $(VENV)/.wheel
+	$(BIN)/python -m benchmarks.side_by_side --quick --strict --out build/bench/quick.json
+
+bench-own: $(VENV)/.wheel
 	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
