@@ -92,10 +92,11 @@ def test_every_measure_has_a_record(tmp_path: Path) -> None:
     folder = tmp_path / "peers"
     folder.mkdir()
     entries = [Entry("memmap Megatron", "memmap", "megatron"), absent]
-    run_workload(
-        work, entries, {"main": sys.executable, "mosaic": sys.executable}, folder, results, rounds=2, worker_runs=1,
-        cap=0.02, seconds=60, say=lambda text: None,
-    )  # fmt: skip
+    with open(tmp_path / "log", "w") as log:
+        run_workload(
+            work, entries, {"main": sys.executable, "mosaic": sys.executable}, folder, results, rounds=2, worker_runs=1,
+            cap=0.02, seconds=60, restart=False, log=log, say=lambda text: None,
+        )  # fmt: skip
     results.save(tmp_path / "results.json")
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["errors"] == ["ragged-999: mds: start: not installed: mosaicml-streaming"]

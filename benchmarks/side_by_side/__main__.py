@@ -51,9 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench/results.json"), help="%(default)s")
     chosen = parser.parse_args(arguments)
     kinds = _listed(parser, "--workloads", chosen.workloads, list(_KINDS))
-    wanted = list(QUICK) if chosen.quick else groups
-    if chosen.peers:
-        wanted = _listed(parser, "--peers", chosen.peers, groups)
+    wanted = _listed(parser, "--peers", chosen.peers, groups) if chosen.peers else groups
+    peers = [one for one in ALL if one.group in wanted and (one.name in QUICK or not chosen.quick or chosen.peers)]
     given = sys.argv[1:] if arguments is None else arguments
 
     begun = time.monotonic()
@@ -66,13 +65,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     mosaic = chosen.mosaic or (_MOSAIC if os.path.exists(_MOSAIC) else sys.executable)
     pythons = {"main": sys.executable, "mosaic": mosaic}
-    with tempfile.TemporaryDirectory(prefix="tokstore-bench-", dir=chosen.temporary) as name:
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="tokstore-bench-", dir=chosen.temporary) as name,
+        open(chosen.out.with_suffix(".log"), "w", encoding="utf-8") as log,
+    ):
         folder = Path(name)
         works = make_workloads(kinds, chosen.data, folder / "works", chosen.quick, _say)
         # What is left is shared out by the size of a workload; the second vocabulary gets fewer rounds.
-        weights = {work.name: _weight(work.name) for work in works}
+        weights = _weights([work.name for work in works])
         for work in works:
-            entries = [one for one in ALL if work.kind in one.kinds and one.group in wanted]
+            entries = [one for one in peers if work.kind in one.kinds]
             if not entries:
                 continue
             results.workloads[work.name] = {"samples": len(work.lengths), "values": int(work.lengths.sum())}
@@ -84,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
             run_workload(
                 work, entries, pythons, where, results,
                 rounds=2 if chosen.quick else min(3, chosen.rounds) if few else chosen.rounds,
-                worker_runs=1 if few else 3, cap=0.05 if chosen.quick else 0.3, seconds=left * share, say=_say,
+                worker_runs=1 if few else 3, cap=0.05 if chosen.quick else 0.3, seconds=left * share,
+                restart=not chosen.quick, log=log, say=_say,
             )  # fmt: skip
             results.seconds = round(time.monotonic() - begun, 1)
             results.save(chosen.out)
@@ -96,9 +100,15 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(results.errors) and chosen.strict)
 
 
-def _weight(name: str) -> float:
-    """Return how much of the time a workload gets, in parts."""
-    return {"chunks-50257": 3.0, "ragged-50257": 3.0, "codes": 1.0, "vectors": 1.0}.get(name, 2.0)
+def _weights(names: list[str]) -> dict[str, float]:
+    """Return how much of the time each workload gets, in parts: the first vocabulary the most."""
+    seen: set[str] = set()
+    found = {}
+    for name in names:
+        kind = name.partition("-")[0]
+        found[name] = 1.0 if kind not in ("chunks", "ragged") else 2.0 if kind in seen else 3.0
+        seen.add(kind)
+    return found
 
 
 def _listed(parser: argparse.ArgumentParser, option: str, text: str, known: list[str]) -> list[str]:

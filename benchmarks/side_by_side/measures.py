@@ -1,8 +1,8 @@
 """What is measured of one peer, inside its process.
 
-Every job opens the peer anew and returns ``{"values": {measure: figure}, "cannot": {measure: why}}``; a measure
-with positions has ``{position: figure}``. Rates leave the first batch out, and a slow epoch is broken off after
-`cap` seconds: a rate needs no more.
+Every job opens the peer anew and returns ``{"values": {measure: figure}, "cannot": {measure: why}}``, some with
+``"errors"``; a measure with positions has ``{position: figure}``. Rates leave the first batch out, and a slow epoch is
+broken off after `cap` seconds: a rate needs no more.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -143,12 +144,17 @@ class Bench:
         """Take every figure once that needs no other process."""
         values: dict[str, Any] = {}
         cannot: dict[str, str] = {}
+        errors: list[str] = []
 
         def attempt(measures: tuple[str, ...], job: Callable[[], dict[str, Any]]) -> None:
             try:
                 values.update(job())
             except Cannot as why:
                 cannot.update(dict.fromkeys(measures, str(why)))
+            except Exception as error:  # noqa: BLE001 - one thing that fails leaves the others
+                traceback.print_exc()
+                errors.append(f"{', '.join(measures)}: {type(error).__name__}: {error}"[:300])
+                cannot.update(dict.fromkeys(measures, f"failed: {type(error).__name__}: {error}"[:300]))
 
         values["open_ms"] = 1e3 * self._reopen()
         shuffled = ("shuffled_rate_first", "shuffled_rate", "cpu_seconds_per_1e9")
@@ -159,7 +165,7 @@ class Bench:
         attempt(("get_rate",), self._get)
         attempt(("take_rate",), self._take)
         attempt(("resume_ms",), self._resume)
-        return {"values": values, "cannot": cannot}
+        return {"values": values, "cannot": cannot, "errors": errors}
 
     def _first_batch(self) -> dict[str, Any]:
         start = time.perf_counter()

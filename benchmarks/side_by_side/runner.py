@@ -37,6 +37,10 @@ class Refused(Failed):
     """A peer is not made for this workload; that is no error."""
 
 
+class JobFailed(Failed):
+    """A peer said that it failed at one job; it can be asked for others."""
+
+
 class Process:
     """One peer in its process.
 
@@ -47,9 +51,6 @@ class Process:
         folder: Where it keeps it.
         cap: Seconds that a rate is taken for at most.
         log: Where what it prints goes.
-
-    Raises:
-        Failed: A package is not installed, or the peer cannot be imported.
     """
 
     def __init__(self, entry: Entry, python: str, work: Work, folder: Path, cap: float, log: IO[str]) -> None:
@@ -66,14 +67,23 @@ class Process:
             preexec_fn=os.setpgrp,
         )  # fmt: skip
         self._read = b""
+        self.versions: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
+        self.worker_runs = 0
+
+    def ready(self) -> None:
+        """Wait until its packages are imported.
+
+        Raises:
+            Refused: The peer is not made for this workload.
+            Failed: A package is not installed, or cannot be imported.
+        """
         try:
-            found = self._answer(60.0)
+            found = self._answer(90.0)
         except Failed:
             self.end()
             raise
-        self.versions: dict[str, str] = found["versions"]
-        self.notes: dict[str, str] = found["notes"]
-        self.worker_runs: int = found["worker_runs"]
+        self.versions, self.notes, self.worker_runs = found["versions"], found["notes"], found["worker_runs"]
         self._signal(signal.SIGSTOP)
 
     def ask(self, job: str, most: float, **arguments: Any) -> dict[str, Any]:
@@ -89,9 +99,10 @@ class Process:
             self._process.stdin.write(json.dumps({"job": job, **arguments}).encode() + b"\n")
         except BrokenPipeError:
             raise Failed("its process died") from None
-        found = self._answer(most)
-        self._signal(signal.SIGSTOP)
-        return found
+        try:
+            return self._answer(most)
+        finally:
+            self._signal(signal.SIGSTOP)
 
     def _answer(self, most: float) -> dict[str, Any]:
         """Read one line."""
@@ -105,7 +116,7 @@ class Process:
                 raise Failed(f"no answer within {most:.0f} s")
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data:
-                raise Failed(f"its process died ({self._process.wait()})")
+                raise Failed("its process died")
             self._read += data
         line, _, self._read = self._read.partition(b"\n")
         found: dict[str, Any] = json.loads(line)
@@ -114,7 +125,7 @@ class Process:
         if "refused" in found:
             raise Refused(found["refused"])
         if "failed" in found:
-            raise Failed(found["failed"])
+            raise JobFailed(found["failed"])
         return found
 
     def _signal(self, number: int) -> None:
@@ -123,11 +134,16 @@ class Process:
 
     def end(self) -> None:
         """End the process and what it started: politely, then for good."""
+        if self._process.returncode is not None:
+            return
         self._signal(signal.SIGCONT)
         if self._process.stdin is not None:
             self._process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(3)
+        # It is waited for without being reaped: until then its number, which is the group's too, is nobody else's.
+        for _ in range(300):
+            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
+            time.sleep(0.01)
         self._signal(signal.SIGKILL)
         self._process.wait()
         if self._process.stdout is not None:
@@ -178,6 +194,8 @@ def run_workload(
     worker_runs: int,
     cap: float,
     seconds: float,
+    restart: bool,
+    log: IO[str],
     say: Callable[[str], None],
 ) -> None:
     """Measure all peers on one workload and add to the results.
@@ -192,6 +210,8 @@ def run_workload(
         worker_runs: How often rates with workers are.
         cap: Seconds that a rate is taken for at most.
         seconds: After so many no further round begins, behind the third.
+        restart: Read in other processes than those that wrote: memory is known only so.
+        log: Where what peers print goes.
         say: Is told what goes on.
     """
     begun = time.monotonic()
@@ -199,18 +219,27 @@ def run_workload(
     failed: dict[str, str | None] = {entry.name: None for entry in entries}
     live: dict[str, Process] = {}
 
-    def start(entry: Entry) -> None:
-        try:
-            where = folder / entry.name.replace(" ", "-")
-            where.mkdir(exist_ok=True)
-            made = Process(entry, pythons[entry.environment], work, where, cap, log)
-            live[entry.name] = made
-            figures.notes |= {(entry.name, measure): note for measure, note in made.notes.items()}
-            results.versions |= {name: one for name, one in made.versions.items() if name not in results.versions}
-        except Refused as why:
-            failed[entry.name] = str(why)
-        except Failed as why:
-            lose(entry.name, f"start: {why}")
+    def start() -> None:
+        # Importing is not measured, so as many begin at once as there are processors.
+        wanted = [entry for entry in entries if failed[entry.name] is None]
+        step = os.cpu_count() or 1
+        for several in (wanted[i : i + step] for i in range(0, len(wanted), step)):
+            made = []
+            for entry in several:
+                where = folder / entry.name.replace(" ", "-")
+                where.mkdir(exist_ok=True)
+                live[entry.name] = Process(entry, pythons[entry.environment], work, where, cap, log)
+                made.append((entry.name, live[entry.name]))
+            for name, one in made:
+                try:
+                    one.ready()
+                except Refused as why:
+                    failed[name] = str(why)
+                    live.pop(name).end()
+                except Failed as why:
+                    lose(name, f"start: {why}")
+                figures.notes |= {(name, measure): note for measure, note in one.notes.items()}
+                results.versions |= {key: value for key, value in one.versions.items() if key not in results.versions}
 
     def lose(name: str, why: str) -> None:
         failed[name] = f"failed: {why}"
@@ -223,9 +252,16 @@ def run_workload(
         for name in [name for name in live if only(name)]:
             try:
                 found = live[name].ask(job, most, **arguments)
+            except JobFailed as why:
+                if job in ("write", "start"):
+                    lose(name, f"{job}: {why}")
+                    continue
+                measure = f"workers{arguments['count']}_rate" if job == "workers" else f"{job}_rate"
+                found = {"errors": [f"{job}: {why}"], "cannot": {measure: f"failed: {why}"}}
             except Failed as why:
                 lose(name, f"{job}: {why}")
                 continue
+            results.errors += [f"{work.name}: {name}: {one}" for one in found.get("errors", [])]
             figures.add(name, found)
             found_seconds[name] = found.get("seconds", 0.0)
             if "check" in found:
@@ -235,48 +271,45 @@ def run_workload(
                 ]
 
     found_seconds: dict[str, float] = {}
-    with open(folder / "log.txt", "a+", encoding="utf-8") as log:
-        try:
-            say(f"{work.name}: writing")
-            for entry in entries:
-                start(entry)
-            for again in range(min(rounds, 3)):
-                if again:
-                    for name in live:
-                        if found_seconds[name] < 2:
-                            _empty(folder / name.replace(" ", "-"))
-                ask_all("write", 180.0, lambda name, again=again: not again or found_seconds[name] < 2)  # type: ignore[misc]
+    try:
+        say(f"{work.name}: writing")
+        start()
+        for again in range(min(rounds, 3)):
+            if again:
+                for name in live:
+                    if found_seconds[name] < 2:
+                        _empty(folder / name.replace(" ", "-"))
+            ask_all("write", 180.0, lambda name, again=again: not again or found_seconds[name] < 2)  # type: ignore[misc]
+        if restart:
+            say(f"{work.name}: starting")
             for name in list(live):
                 live.pop(name).end()
-            say(f"{work.name}: starting")
-            for entry in entries:
-                if failed[entry.name] is None:
-                    start(entry)
-            ask_all("start", 60.0)
-            for number in range(rounds):
-                if number >= 3 and time.monotonic() - begun > seconds:
-                    break
-                say(f"{work.name}: round {number + 1} of {rounds}, {time.monotonic() - begun:.0f} s")
-                ask_all("round", 60.0)
-                if number < 3:
-                    ask_all("cold", 60.0)
-            if work.kind == "vectors":
-                ask_all("vectors", 60.0)
-            else:
-                say(f"{work.name}: worker processes")
-                for number in range(worker_runs):
-                    for count in (1, 2):
-                        ask_all(
-                            "workers",
-                            60.0,
-                            lambda name, number=number: number < live[name].worker_runs,  # type: ignore[misc]
-                            count=count,
-                        )
-            say(f"{work.name}: checking values")
-            ask_all("check", 90.0)
-        finally:
-            for one in live.values():
-                one.end()
+            start()
+        ask_all("start", 60.0)
+        for number in range(rounds):
+            if number >= 3 and time.monotonic() - begun > seconds:
+                break
+            say(f"{work.name}: round {number + 1} of {rounds}, {time.monotonic() - begun:.0f} s")
+            ask_all("round", 60.0)
+            if number < 3:
+                ask_all("cold", 60.0)
+        if work.kind == "vectors":
+            ask_all("vectors", 60.0)
+        else:
+            say(f"{work.name}: worker processes")
+            for number in range(worker_runs):
+                for count in (1, 2):
+                    ask_all(
+                        "workers",
+                        60.0,
+                        lambda name, number=number: number < live[name].worker_runs,  # type: ignore[misc]
+                        count=count,
+                    )
+        say(f"{work.name}: checking values")
+        ask_all("check", 90.0)
+    finally:
+        for one in live.values():
+            one.end()
     results.records += figures.records(work, failed)
     for entry in entries:
         shutil.rmtree(folder / entry.name.replace(" ", "-"), ignore_errors=True)

@@ -71,8 +71,8 @@ ALL = (
     Entry("tokstore pca 45", "tokstore", "45", kinds=("vectors",)),
 )
 
-QUICK = ("memmap", "parquet", "tokstore")
-"""The groups of a miniature: what the environment of the tests has."""
+QUICK = ("memmap Megatron", "parquet zstd", "tokstore default", "tokstore pca 84")
+"""The peers of a miniature: what the environment of the tests has."""
 
 
 def make_peer(entry: Entry, work: Work, folder: Path) -> Peer:
