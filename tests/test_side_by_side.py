@@ -94,7 +94,7 @@ def test_every_measure_has_a_record(tmp_path: Path) -> None:
     entries = [Entry("memmap Megatron", "memmap", "megatron"), absent]
     with open(tmp_path / "log", "w") as log:
         run_workload(
-            work, entries, {"main": sys.executable, "mosaic": sys.executable}, folder, results, rounds=2, worker_runs=1,
+            work, entries, {"main": sys.executable, "mosaic": sys.executable}, folder, results, rounds=2, runs=1,
             cap=0.02, seconds=60, restart=False, log=log, say=lambda text: None,
         )  # fmt: skip
     results.save(tmp_path / "results.json")

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a miniature that shows that everything works")
     parser.add_argument("--strict", action="store_true", help="fail where there are errors")
     parser.add_argument("--rounds", type=int, default=5, help="how often every figure is taken (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=18, help="no further rounds behind so many (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=18, help="rounds are left out to keep within (%(default)s)")
     parser.add_argument("--mosaic", metavar="PYTHON", help=f"has mosaicml-streaming; {_MOSAIC} where it is there")
     parser.add_argument("--temporary", metavar="FOLDER", help="where what the peers write goes, about 2 GB")
     parser.add_argument("--out", type=Path, default=Path("build/bench/results.json"), help="%(default)s")
@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
             run_workload(
                 work, entries, pythons, where, results,
                 rounds=2 if chosen.quick else min(3, chosen.rounds) if few else chosen.rounds,
-                worker_runs=1 if few else 3, cap=0.05 if chosen.quick else 0.3, seconds=left * share,
+                runs=1 if few else 3, cap=0.05 if chosen.quick else 0.25, seconds=left * share,
                 restart=not chosen.quick, log=log, say=_say,
             )  # fmt: skip
             results.seconds = round(time.monotonic() - begun, 1)

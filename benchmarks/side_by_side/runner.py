@@ -191,7 +191,7 @@ def run_workload(
     results: Results,
     *,
     rounds: int,
-    worker_runs: int,
+    runs: int,
     cap: float,
     seconds: float,
     restart: bool,
@@ -207,9 +207,10 @@ def run_workload(
         folder: For what the peers write; emptied behind them.
         results: Get records, checks, errors and versions.
         rounds: How often every figure is taken.
-        worker_runs: How often rates with workers are.
+        runs: How often what takes long is: writing, cold epochs, rates with workers.
         cap: Seconds that a rate is taken for at most.
-        seconds: After so many no further round begins, behind the third.
+        seconds: What it may take: behind the second round no other begins once 0.6 of it have gone, and rates with
+            workers are taken once behind 0.8 of it.
         restart: Read in other processes than those that wrote: memory is known only so.
         log: Where what peers print goes.
         say: Is told what goes on.
@@ -274,7 +275,7 @@ def run_workload(
     try:
         say(f"{work.name}: writing")
         start()
-        for again in range(min(rounds, 3)):
+        for again in range(runs):
             if again:
                 for name in live:
                     if found_seconds[name] < 2:
@@ -287,17 +288,19 @@ def run_workload(
             start()
         ask_all("start", 60.0)
         for number in range(rounds):
-            if number >= 3 and time.monotonic() - begun > seconds:
+            if number >= 2 and time.monotonic() - begun > 0.6 * seconds:
                 break
             say(f"{work.name}: round {number + 1} of {rounds}, {time.monotonic() - begun:.0f} s")
             ask_all("round", 60.0)
-            if number < 3:
+            if number < runs:
                 ask_all("cold", 60.0)
         if work.kind == "vectors":
             ask_all("vectors", 60.0)
         else:
             say(f"{work.name}: worker processes")
-            for number in range(worker_runs):
+            for number in range(runs):
+                if number and time.monotonic() - begun > 0.8 * seconds:
+                    break
                 for count in (1, 2):
                     ask_all(
                         "workers",
