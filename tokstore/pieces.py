@@ -62,11 +62,11 @@ def row_intervals(
     place.file.check_column(column.column_id, column.type)
     section = place.file.rows(column.column_id)
     rows = group.rows + place.first_row
-    valid = None if section.valid is None else section.valid[rows]
     width = column.type.width
     if section.starts is None:
+        valid = None if section.valid is None else section.valid[rows]
         return rows * width, (rows + 1) * width, valid, place.file, None
-    v0, v1 = section.starts[rows], section.starts[rows + 1]
+    v0, v1, valid = _bounds(section.starts, section.valid, rows)
     if width > 1 and ((v1 - v0) % width).any():
         raise CorruptError("a row ends inside an item", path=place.file.place.path, rule="format.md 4.4")
     if start or stop is not None:
@@ -74,3 +74,12 @@ def row_intervals(
         v0 = np.minimum(v0 + start, v1)
         v1 = np.maximum(v0, end)
     return v0, v1, valid, place.file, None
+
+
+def _bounds(starts: Ints, valid: NDArray[np.bool_] | None, rows: Ints) -> tuple[Ints, Ints, NDArray[np.bool_] | None]:
+    """Return where ascending rows begin and end, and which are there; of rows in a row without a copy."""
+    first, count = int(rows[0]) if len(rows) else 0, len(rows)
+    if count and int(rows[-1]) - first == count - 1:
+        stop = first + count
+        return starts[first:stop], starts[first + 1 : stop + 1], None if valid is None else valid[first:stop]
+    return starts[rows], starts[rows + 1], None if valid is None else valid[rows]

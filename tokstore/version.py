@@ -230,14 +230,13 @@ class Version:
             positions: Ascending positions of the version.
         """
         result: list[ShardRows] = []
-        page_of = np.searchsorted(self.page_starts, positions, side="right") - 1
-        runs = list(_runs(page_of))
+        runs = list(_parts(positions, self.page_starts[:-1]))
         self.pages([number for number, _ in runs])
         for number, chosen in runs:
             inside = positions[chosen] - self.page_starts[number]
             starts = self.shard_starts(number)
             gone = self.deletions(number)
-            for shard, part in _runs(np.searchsorted(starts, inside, side="right") - 1):
+            for shard, part in _parts(inside, starts):
                 rows = inside[part] - starts[shard]
                 at = np.arange(chosen.start + part.start, chosen.start + part.stop)
                 result.append(ShardRows(number, shard, rows if gone is None else gone.rows(shard, rows), at))
@@ -328,12 +327,12 @@ class Version:
         return self._objects.decoder(file, column)
 
 
-def _runs(values: Ints) -> Iterator[tuple[int, slice]]:
-    """Yield each value of an ascending array, with the slice that holds it."""
-    edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    for a, b in pairwise(edges):
+def _parts(ascending: Ints, starts: Ints) -> Iterator[tuple[int, slice]]:
+    """Yield which part of ascending positions lies in each piece that has some, given where the pieces start."""
+    edges = [*np.searchsorted(ascending, starts).tolist(), len(ascending)]
+    for number, (a, b) in enumerate(pairwise(edges)):
         if b > a:
-            yield int(values[a]), slice(a, b)
+            yield number, slice(a, b)
 
 
 def _stored(record: Any, name: str, path: str, data: memoryview | None) -> memoryview:

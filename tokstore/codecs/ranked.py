@@ -290,14 +290,19 @@ class TokenDecoder:
         found = decompress_together([data for data, _, _ in blocks], [2 * out.size for out in outs], dictionary)
         if found is None:
             return False
-        # `take` would make an array of machine words of its own for every block; these lie in the cache.
-        words = recycling().empty(max(out.size for out in outs), np.dtype(np.intp))
-        for content, out in zip(found, outs, strict=True):
-            ranks = np.frombuffer(content, _U16)
-            if int(np.maximum.reduce(ranks)) >= self._entries:
-                return False
-            words[: out.size] = ranks
-            table.take(words[: out.size], out=out, mode="wrap")
+        # Few long calls: each one that lets go of the interpreter may have to wait until it has it back.
+        ranks = np.frombuffer(b"".join(found), _U16)
+        if int(np.maximum.reduce(ranks)) >= self._entries:
+            return False
+        words = recycling().empty(len(ranks), np.dtype(np.intp))
+        words[:] = ranks
+        whole = _joined(outs)
+        if whole is not None:
+            table.take(words, out=whole, mode="wrap")
+            return True
+        ends = np.cumsum([out.size for out in outs]).tolist()
+        for end, out in zip(ends, outs, strict=True):
+            table.take(words[end - out.size : end], out=out, mode="wrap")
         return True
 
     @property
@@ -344,3 +349,18 @@ class TokenDecoder:
         """Refuse ids outside the vocabulary."""
         if ids.size and int(ids.max()) >= self._vocab_size:
             raise CorruptError(f"an id lies outside the vocabulary of {self._vocab_size}", rule="codecs.md 2")
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    """Return flat arrays as one, if they lie one after another in one array."""
+    first, base = parts[0], parts[0].base
+    at = start = first.ctypes.data
+    for part in parts:
+        if part.base is not base or part.ctypes.data != at or not part.flags.c_contiguous:
+            return None
+        at += part.nbytes
+    if not isinstance(base, np.ndarray) or base.ndim != 1 or base.dtype != first.dtype or not base.flags.c_contiguous:
+        return None
+    begin = (start - base.ctypes.data) // first.itemsize
+    joined: NDArray[Any] = base[begin : begin + (at - start) // first.itemsize]
+    return joined

@@ -16,7 +16,7 @@ from tokstore.stream.collate import Split
 
 __all__ = ["Chunk", "StreamLoader", "as_tensor", "crossing_batches", "first_row", "make_loader"]
 
-_CROSSING_VALUES = 1 << 20
+_CROSSING_VALUES = 1 << 21
 """Values that cross between processes in one go: each crossing costs about 600 µs a tensor up to 16 Ki values."""
 _MOST_BATCHES = 256
 

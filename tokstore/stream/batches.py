@@ -22,26 +22,36 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.slab import Slab
 
-__all__ = ["BatchIterator", "Rows", "slab_values"]
+__all__ = ["BatchIterator", "Rows", "mean_row", "slab_values"]
 
 I64 = NDArray[np.int64]
-_SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 22
+_SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 24
 _SLAB_EPOCHS = 32
-_LANE_ROWS = 32
-"""Rows that a slab should have of every lane, so that looking up a window is worth its calls."""
+_LANE_ROWS, _POOL_ROWS = 128, 32
+"""Rows that a slab should have of every lane, so that looking up a window is worth its calls; of a pool, which is one
+window, fewer, so that a slab stays in the cache."""
 
 
-def slab_values(lanes: int, mean: int, keys: int) -> int:
+def slab_values(plan: Plan | MixPlan, keys: int) -> int:
     """Return the values that a slab should have.
 
     Args:
-        lanes: Number of lanes.
-        mean: Values of a row, on average.
+        plan: The plan of the stream.
         keys: Arrays of int64 with an item for every value that are made of a slab whole. With several of them it is
             they that take the memory.
     """
     most = max(_SLAB_VALUES, _LARGEST_SLAB // (1 + 2 * keys))
-    return min(max(_SLAB_VALUES, _LANE_ROWS * lanes * mean), most)
+    mean = mean_row(plan)
+    if plan.pooled:
+        return min(max(_SLAB_VALUES, _POOL_ROWS * plan.lanes * mean), most)
+    # Not more than a third of what the windows hold.
+    wanted = min(_LANE_ROWS * mean, plan.window // 3) * plan.lanes
+    return min(max(_SLAB_VALUES, wanted), most)
+
+
+def mean_row(plan: Plan | MixPlan) -> int:
+    """Return the values of a row, on average."""
+    return plan.seq_len or max(1, plan.values // plan.rows)
 
 
 class Rows(NamedTuple):
@@ -85,8 +95,7 @@ class BatchIterator:
         # Also when the iterator is only forgotten: what is queued ends without work. No lock is taken here.
         weakref.finalize(self, self._reader.stop)
         self._turns, self._start, self._end, self._batches = turns, start, end, batches
-        mean = plan.seq_len or max(1, plan.values // plan.rows)
-        wanted = slab_values(plan.lanes, mean, keys)
+        mean, wanted = mean_row(plan), slab_values(plan, keys)
         # Tiny sources have many epochs in a slab, and each costs some calls.
         most = plan.slab_rows if isinstance(plan, MixPlan) else _SLAB_EPOCHS * plan.rows // turns.ranks
         wanted = min(wanted, max(1, most) * mean)

@@ -230,5 +230,4 @@ def batch_bytes(plan: Plan | MixPlan, width: int, keys: int) -> int:
         width: Bytes of an id in memory.
         keys: Tensors of a batch.
     """
-    mean = plan.seq_len or max(1, plan.values // plan.rows)
-    return _DECODING_BYTES + min(slab_values(plan.lanes, mean, keys - 1), plan.values) * (2 * (width + 8 * keys) + 8)
+    return _DECODING_BYTES + min(slab_values(plan, keys - 1), plan.values) * (2 * (width + 8 * keys) + 8)
