@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import platform
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     peers = [one for one in ALL if one.group in wanted and (one.name in QUICK or not chosen.quick or chosen.peers)]
     given = sys.argv[1:] if arguments is None else arguments
 
+    signal.signal(signal.SIGTERM, _end)
     begun = time.monotonic()
     results = Results(
         machine=_machine(),
@@ -98,6 +100,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
     print(f"{len(results.records)} records in {chosen.out}, {len(results.errors)} errors, {results.seconds:.0f} s")
     return int(bool(results.errors) and chosen.strict)
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave politely: the peers are ended, the temporary folder is removed, and no second signal cuts that off."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _weights(names: list[str]) -> dict[str, float]:

@@ -35,6 +35,10 @@ class Records(Dataset[Any]):
 class Here(MapPeer):
     """One file."""
 
+    # Its thread pool does not come along when a process that has read something forks.
+    context = "spawn"
+    worker_runs = 1
+
     @property
     def _path(self) -> str:
         return str(self.folder / "samples.array_record")
