@@ -25,7 +25,7 @@ from tokstore.stream.slab import Slab
 __all__ = ["BatchIterator", "Rows", "mean_row", "slab_values"]
 
 I64 = NDArray[np.int64]
-_SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 24
+_SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 23
 _SLAB_EPOCHS = 32
 _LANE_ROWS, _POOL_ROWS = 128, 32
 """Rows that a slab should have of every lane, so that looking up a window is worth its calls; of a pool, which is one
@@ -40,7 +40,7 @@ def slab_values(plan: Plan | MixPlan, keys: int) -> int:
         keys: Arrays of int64 with an item for every value that are made of a slab whole. With several of them it is
             they that take the memory.
     """
-    most = max(_SLAB_VALUES, _LARGEST_SLAB // (1 + 2 * keys))
+    most = max(_SLAB_VALUES, _LARGEST_SLAB // (1 + 4 * keys))
     mean = mean_row(plan)
     if plan.pooled:
         return min(max(_SLAB_VALUES, _POOL_ROWS * plan.lanes * mean), most)
