@@ -29,7 +29,7 @@ __all__ = ["SEQ_LEN", "Work", "load_work", "make_workloads"]
 SEQ_LEN = 2048
 _VOCABS = (50_257, 128_256)
 _MOST_TEXT = 64_000_000
-_TRAINED_ON = 16_000_000
+_TRAINED_ON = 32_000_000
 _SKIPPED = {"test", "tests", "__pycache__", "idlelib"}
 
 
