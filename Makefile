@@ -21,13 +21,16 @@ MOSAIC := build/peers/mosaic
 OBJECTS := build/peers/objects
 AZURITE := azurite@3.35.0
 FUZZ := $(CURDIR)/build/fuzz/venv
+BENCH := build/bench/main
+BENCH_MOSAIC := build/bench/mosaic
+BENCH_PEERS := litdata zstd webdataset datasets pylance vortex-data array-record pyarrow faiss-cpu
 INSTALL := python -m pip --disable-pip-version-check --quiet install
 TYPED := tokstore tools spec $(wildcard benchmarks examples)
 
 # Readers in other languages need packages that pip does not have; each target names those of Debian that are missing.
 READERS := readers-c $(if $(wildcard spec/readers/js/package.json),readers-js)
 
-.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-page bench-throttled fuzz fuzz-files fuzz-c clean
+.PHONY: help demo test peers readers readers-packages readers-c readers-js format lint types pytest verify vectors bench bench-quick bench-own bench-page bench-throttled fuzz fuzz-files fuzz-c clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,7 +40,8 @@ help:
 	@echo "              object servers"
 	@echo "make readers  build the readers of spec/readers and run them on all vectors (needs compilers; it says which)"
 	@echo "make pytest   only the tests; ARGS='tests/test_cli.py -k pack' for some of them"
-	@echo "make bench    print the measured table; DATA=folder names a corpus"
+	@echo "make bench    tokstore beside its peers, in environments of their own; DATA=folder names texts and tokenizers"
+	@echo "make bench-quick  a miniature of it, with what the tests have; make bench-own the tables of tokstore alone"
 	@echo "make bench-throttled  a shuffled epoch from an object server with little bandwidth, added to the same records"
 	@echo "make bench-page  docs/benchmarks.md, its plots and the README's table from the records of build/bench/results.json"
 	@echo "make fuzz     damaged and forged files for FUZZ_SECONDS=$(FUZZ_SECONDS), half of it with atheris, then the hostile tests with"
@@ -144,7 +148,33 @@ vectors: $(VENV)/.wheel
 	$(BIN)/python spec/vectors/make_vectors.py
 	$(BIN)/python spec/vectors/make_example.py
 
-bench: $(VENV)/.wheel
+# A peer that cannot be installed here is named, and then is an error among the results, but keeps no other from its turn.
+$(BENCH)/.depends: $(VENV)/.made benchmarks/constraints.txt
+	$(BIN)/python -m venv $(BENCH)
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt torch numpy zstandard tokenizers matplotlib obstore
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt $(BENCH_PEERS) || for one in $(BENCH_PEERS); do \
+		$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt $$one || echo "cannot install $$one here" >&2; done
+	@touch $@
+
+$(BENCH_MOSAIC)/.depends: $(VENV)/.made benchmarks/constraints.txt
+	$(BIN)/python -m venv $(BENCH_MOSAIC)
+	$(BENCH_MOSAIC)/bin/$(INSTALL) --constraint benchmarks/constraints.txt torch
+	$(BENCH_MOSAIC)/bin/$(INSTALL) --constraint benchmarks/constraints.txt mosaicml-streaming || \
+		echo "cannot install mosaicml-streaming here" >&2
+	@touch $@
+
+$(BENCH)/.wheel: $(BENCH)/.depends $(VENV)/.wheel
+	$(BENCH)/bin/$(INSTALL) --constraint benchmarks/constraints.txt build/dist/*.whl
+	$(BENCH)/bin/$(INSTALL) --no-deps --force-reinstall build/dist/*.whl
+	@touch $@
+
+bench: $(BENCH)/.wheel $(BENCH_MOSAIC)/.depends
+	$(BENCH)/bin/python -m benchmarks.side_by_side $(if $(DATA),--data $(DATA)) --mosaic $(BENCH_MOSAIC)/bin/python $(ARGS)
+
+bench-quick: $(VENV)/.wheel
+	$(BIN)/python -m benchmarks.side_by_side --quick --strict --out build/bench/quick.json
+
+bench-own: $(VENV)/.wheel
 	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
