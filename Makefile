@@ -99,7 +99,7 @@ $(TRAINERS)/.wheel: $(TRAINERS)/.depends $(VENV)/.wheel
 # The libraries of foreign formats; mosaicml-streaming asks for older versions of much that the others use.
 $(FORMATS)/.depends: $(VENV)/.made constraints.txt
 	$(BIN)/python -m venv $(FORMATS)
-	$(FORMATS)/bin/$(INSTALL) --constraint constraints.txt torch datasets duckdb litdata lmdb pandas polars pyarrow \
+	$(FORMATS)/bin/$(INSTALL) --constraint constraints.txt torch datasets duckdb litdata lmdb matplotlib pandas polars pyarrow \
 		tokenizers transformers webdataset zstd pytest hypothesis
 	@touch $@
 
