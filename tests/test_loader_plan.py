@@ -106,9 +106,9 @@ def test_the_law_of_decodes(
     decoded: list[int] = []
     decode = DataFile.decode_blocks
 
-    def counted(self: DataFile, column: int, table: Any, decoder: Any, blocks: Any) -> None:
+    def counted(self: DataFile, column: int, table: Any, decoder: Any, blocks: Any, alone: Any = None) -> None:
         decoded.extend(number for number, *_ in blocks)
-        decode(self, column, table, decoder, blocks)
+        decode(self, column, table, decoder, blocks, alone)
 
     monkeypatch.setattr(DataFile, "decode_blocks", counted)
     firsts, per_reader = 0, []

@@ -17,7 +17,7 @@ from tokstore.errors import ExistsError, NotAStoreError, TokstoreError
 from .jsonl import ReadCounts, read_texts
 from .prefetch import map_ahead, read_ahead
 from .report import PackReport
-from .sources import find_files
+from .sources import STDIN, find_files
 from .tokenize import BYTES, Tokenizer, load_tokenizer
 
 __all__ = ["ATTACHMENT", "METADATA_KEY", "TextOptions", "check_same_tokenizer", "existing_store", "pack_texts"]
@@ -65,8 +65,11 @@ def pack_texts(sources: Sequence[Any], store_path: str, options: TextOptions) ->
     column = fresh if known is None else known.token_column
     tokens = 0
     made = _create(store_path, chosen, options.level, fresh) if known is None else None
+    texts = read_texts(files, text=options.text, counts=counts)
+    if all(file.path != STDIN for file in files):  # a thread that waits for input could not be stopped
+        texts = read_ahead(texts)
     with made or known.writer(part=part, level=options.level) as writer:  # type: ignore[union-attr]
-        for ids in map_ahead(chosen.encode, read_ahead(read_texts(files, text=options.text, counts=counts))):
+        for ids in map_ahead(chosen.encode, texts):
             writer.extend({column: ids})
             tokens += len(ids.values)
             if options.progress is not None:

@@ -99,7 +99,9 @@ class _Lines:
     ) -> Iterator[tuple[str, list[int], ParsedLines]]:
         """Yield files, the numbers of lines from 1, and what those lines hold."""
         for file in self._files:
-            for numbers, lines in read_ahead(_some(_numbered(file, self._options), most), 1):
+            some = _some(_numbered(file, self._options), most)
+            # A thread that waits for input could not be stopped.
+            for numbers, lines in some if file.path == STDIN else read_ahead(some, 1):
                 found = parse(lines)
                 wrong = [i for i, row in enumerate(found.rows) if type(row) is not dict]
                 for i in wrong:
