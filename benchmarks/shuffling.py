@@ -59,11 +59,11 @@ class LengthsAlone:
 
     def take(self, positions: Any, columns: Sequence[str]) -> Mapping[str, Any]:
         """Refuse: there are no columns."""
-        raise NotImplementedError("this source has lengths alone")
+        raise TypeError("this source has lengths alone")
 
     def read_range(self, first: int, stop: int, **options: Any) -> NDArray[Any]:
         """Refuse: there are no tokens."""
-        raise NotImplementedError("this source has lengths alone")
+        raise TypeError("this source has lengths alone")
 
     read_samples = read_range
 

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bench_work import ragged_work
+
 torch = pytest.importorskip("torch")
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def _from_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find `benchmarks`, which no wheel carries."""
-    monkeypatch.syspath_prepend(str(ROOT))
-
-
-def ragged_work(folder: Path) -> Any:
-    """Return 400 samples of 4 to 60 ids."""
-    from benchmarks.side_by_side.workloads import Work
-
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(4, 60, 400)
-    where = folder / "work"
-    where.mkdir()
-    np.save(where / "values.npy", rng.integers(0, 999, int(lengths.sum())).astype(np.uint16))
-    np.save(where / "lengths.npy", lengths)
-    facts = {"name": "ragged-999", "kind": "tokens", "folder": str(where), "size": 999, "shape": None}
-    (where / "work.json").write_text(json.dumps(facts))
-    return Work(**facts)
 
 
 @pytest.mark.parametrize("fault", ["none", "value", "swapped", "repeated", "short"])

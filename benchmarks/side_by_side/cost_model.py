@@ -1,6 +1,6 @@
 """A model of what 10¹² tokens cost, from measured bits per token; not a measurement.
 
-Prices are inputs with the date at which they were list prices; `python -m benchmarks.side_by_side.cost_model --help`
+Prices are inputs, and the defaults are not AWS's own word; `python -m benchmarks.side_by_side.cost_model --help`
 shows how to give others. Everything else is arithmetic that the page prints beside the result.
 """
 
@@ -27,8 +27,8 @@ class Inputs:
         epochs: How often it is read.
         months: How long it is kept.
         nodes: How many machines have a local copy, where a format has to be copied to local disk before it is read.
-        price_date: When the prices below were read, as third parties quote the list prices of AWS in us-east-1; give
-            your own for anything that matters.
+        price_date: Of which month the prices below are meant to be, for AWS in us-east-1. Those of object storage are
+            as a third party quotes them, that of disk was not looked up: give your own for anything that matters.
         object_gb_month: Object storage, a GB and month: S3 Standard, up to 50 TB.
         request_1000: 1,000 GET requests.
         egress_gb: A GB that leaves the region: 10 to 50 TB a month to the internet; 0 inside the region.

@@ -7,6 +7,7 @@ a time. Ours carry the exact column types in their schema metadata.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,7 +38,7 @@ def rows_at_once(rows: int, size: int) -> int:
     return max(1, min(_BATCH_ROWS, rows * _BATCH_BYTES // max(size, 1)))
 
 
-class _Tables:
+class _Tables(ABC):
     """Files that are read as Arrow tables, all of one schema."""
 
     def __init__(self, files: list[str], options: ReadOptions) -> None:
@@ -50,13 +51,13 @@ class _Tables:
         if not self.columns:
             raise ValueError(f"{files[0]}: no column can be carried: {'; '.join(self.lost) or 'there is none'}")
 
+    @abstractmethod
     def _schema(self, path: str) -> Any:
         """Return the Arrow schema of a file."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tables(self, path: str) -> Iterator[Any]:
         """Yield the record batches of a file."""
-        raise NotImplementedError
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows."""

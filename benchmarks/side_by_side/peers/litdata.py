@@ -48,7 +48,8 @@ class Here(Peer):
             options |= {"compression": self.option, "compression_level": "chunk"}
         out = BinaryWriter(str(self.folder / "chunks"), **options)
         for index, sample in enumerate(self.work.samples()):
-            out[index] = torch.from_numpy(sample)
+            # LitData has no number for uint32; ids below 2**31 are the same bytes as int32.
+            out[index] = torch.from_numpy(sample.view(np.int32) if sample.dtype == np.uint32 else sample)
         out.done()
         out.merge(1)
 
