@@ -23,8 +23,8 @@ from typing import Any
 import tokstore
 from benchmarks.side_by_side.peers import ALL, QUICK
 from benchmarks.side_by_side.records import Results
-from benchmarks.side_by_side.runner import run_workload
-from benchmarks.side_by_side.workloads import make_workloads
+from benchmarks.side_by_side.runner import Course
+from benchmarks.side_by_side.workloads import QUICK_TOKENS, make_workloads
 
 _KINDS = ("chunks", "ragged", "codes", "vectors")
 _MOSAIC = "build/bench/mosaic/bin/python"
@@ -45,10 +45,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--peers", help=f"of {','.join(groups)}; by default all")
     parser.add_argument("--quick", action="store_true", help="a miniature that shows that everything works")
     parser.add_argument("--strict", action="store_true", help="fail where there are errors")
-    parser.add_argument("--rounds", type=int, default=5, help="how often every figure is taken (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=18, help="rounds are left out to keep within (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often every figure is taken at most (%(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, default=25,
+        help="figures are taken again as often as fits (%(default)s); each is taken once, however long that takes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokens", type=int, default=20_500_000,
+        help="at most so many values of a workload (%(default)s); less takes less time, and figures mean less",
+    )  # fmt: skip
     parser.add_argument("--mosaic", metavar="PYTHON", help=f"has mosaicml-streaming; {_MOSAIC} where it is there")
-    parser.add_argument("--temporary", metavar="FOLDER", help="where what the peers write goes, about 2 GB")
+    parser.add_argument("--temporary", metavar="FOLDER", help="where what the peers write goes, about 6 GB")
     parser.add_argument("--out", type=Path, default=Path("build/bench/results.json"), help="%(default)s")
     chosen = parser.parse_args(arguments)
     kinds = _listed(parser, "--workloads", chosen.workloads, list(_KINDS))
@@ -73,29 +80,37 @@ def main(arguments: list[str] | None = None) -> int:
         open(chosen.out.with_suffix(".log"), "w", encoding="utf-8") as log,
     ):
         folder = Path(name)
-        works = make_workloads(kinds, chosen.data, folder / "works", chosen.quick, _say)
-        # What is left is shared out by the size of a workload; the second vocabulary gets fewer rounds.
-        weights = _weights([work.name for work in works])
+        tokens = QUICK_TOKENS if chosen.quick else chosen.tokens
+        works = make_workloads(kinds, chosen.data, folder / "works", tokens, chosen.quick, _say)
+        courses: list[Course] = []
+
+        def save() -> None:
+            results.records = [record for course in courses for record in course.records()]
+            results.seconds = round(time.monotonic() - begun, 1)
+            results.save(chosen.out)
+
+        # Every figure once before any is taken again.
         for work in works:
             entries = [one for one in peers if work.kind in one.kinds]
             if not entries:
                 continue
-            results.workloads[work.name] = {"samples": len(work.lengths), "values": int(work.lengths.sum())}
+            results.workloads[work.name] = {
+                "samples": len(work.lengths), "values": int(work.lengths.sum()), "source": work.source,
+            }  # fmt: skip
+            where, cap = folder / "peers" / work.name, 0.05 if chosen.quick else 0.25
+            courses.append(Course(work, entries, pythons, where, results, cap=cap, log=log, say=_say))
+            courses[-1].first(restart=not chosen.quick)
+            save()
+            _say(f"{work.name}: every figure once, {time.monotonic() - begun:.0f} s")
+        # What is left is shared out by the size of a workload.
+        weights = _weights([course.work.name for course in courses])
+        for number, course in enumerate(courses):
             left = 60 * chosen.minutes - (time.monotonic() - begun)
-            share = weights[work.name] / sum(weights[one.name] for one in works[works.index(work) :])
-            few = chosen.quick or weights[work.name] < 3
-            where = folder / "peers"
-            where.mkdir(exist_ok=True)
-            run_workload(
-                work, entries, pythons, where, results,
-                rounds=2 if chosen.quick else min(3, chosen.rounds) if few else chosen.rounds,
-                runs=1 if few else 3, cap=0.05 if chosen.quick else 0.25, seconds=left * share,
-                restart=not chosen.quick, log=log, say=_say,
-            )  # fmt: skip
-            results.seconds = round(time.monotonic() - begun, 1)
-            results.save(chosen.out)
-    results.seconds = round(time.monotonic() - begun, 1)
-    results.save(chosen.out)
+            share = weights[course.work.name] / sum(weights[one.work.name] for one in courses[number:])
+            rounds = chosen.rounds if not chosen.quick else 1 if number else 2
+            course.again(rounds, left * share)
+            course.clear()
+            save()
     for error in results.errors:
         print(error, file=sys.stderr)
     print(f"{len(results.records)} records in {chosen.out}, {len(results.errors)} errors, {results.seconds:.0f} s")

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.side_by_side.figures import OURS, Figure, Figures, is_ours, measure_of
+from benchmarks.side_by_side.records import WHOLE_FILE
 
 __all__ = ["TARGETS", "Loss", "Standing", "Target", "losses", "standings"]
 
 Find = Callable[[Figures], "float | None"]
 MEMMAP = "memmap Megatron"
-WHOLE_FILE = "zstd -3, whole file"
-"""The peer under which a run records the size of one zstd -3 file of the raw ids, which cannot be read at random."""
 
 
 @dataclass(frozen=True)

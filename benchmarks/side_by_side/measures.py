@@ -1,8 +1,7 @@
 """What is measured of one peer, inside its process.
 
-Every job opens the peer anew and returns ``{"values": {measure: figure}, "cannot": {measure: why}}``, some with
-``"errors"``; a measure with positions has ``{position: figure}``. Rates leave the first batch out, and a slow epoch is
-broken off after `cap` seconds: a rate needs no more.
+A job returns ``{"values": {measure: figure}, "cannot": {measure: why}}``; a measure with positions has ``{position:
+figure}``. Rates leave the first batch out, and a slow epoch is broken off after `cap` seconds: a rate needs no more.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 import gc
 import os
 import time
-import traceback
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +21,13 @@ from numpy.typing import NDArray
 
 from benchmarks.side_by_side.peers.contract import BATCH, Cannot, Peer, values_of
 
-__all__ = ["JOBS", "Bench", "memory_mb"]
+__all__ = ["Bench", "memory_mb"]
 
 _TAKEN = 3000
 _POSITIONS = (0.1, 0.5, 0.9)
 _LONGEST = 15.0
 _QUERIES = 800
+_CHECKED = 3
 
 
 def memory_mb() -> tuple[float, float]:
@@ -103,11 +102,16 @@ class Bench:
         self._open = True
         return time.perf_counter() - start
 
+    def _ensure_open(self) -> None:
+        if not self._open:
+            self._reopen()
+
     def _first_cap(self) -> float:
         return _LONGEST if self.peer.whole_first_epoch else self.cap
 
     def write(self) -> dict[str, Any]:
         """Write the samples."""
+        self._close()
         # What the source costs to read is not the peer's.
         np.asarray(self.work.values).sum()
         start = time.perf_counter()
@@ -140,43 +144,23 @@ class Bench:
         except Cannot:
             return self.peer.ordered()
 
-    def round(self) -> dict[str, Any]:
-        """Take every figure once that needs no other process."""
-        values: dict[str, Any] = {}
-        cannot: dict[str, str] = {}
-        errors: list[str] = []
-
-        def attempt(measures: tuple[str, ...], job: Callable[[], dict[str, Any]]) -> None:
-            try:
-                values.update(job())
-            except Cannot as why:
-                cannot.update(dict.fromkeys(measures, str(why)))
-            except Exception as error:  # noqa: BLE001 - one thing that fails leaves the others
-                traceback.print_exc()
-                errors.append(f"{', '.join(measures)}: {type(error).__name__}: {error}"[:300])
-                cannot.update(dict.fromkeys(measures, f"failed: {type(error).__name__}: {error}"[:300]))
-
-        values["open_ms"] = 1e3 * self._reopen()
-        shuffled = ("shuffled_rate_first", "shuffled_rate", "cpu_seconds_per_1e9")
-        attempt(("first_batch_ms",), self._first_batch)
-        self._reopen()
-        attempt(shuffled, self._shuffled)
-        attempt(("ordered_rate",), lambda: {"ordered_rate": _rate(consume(self.peer.ordered(), self.cap))})
-        attempt(("get_rate",), self._get)
-        attempt(("take_rate",), self._take)
-        attempt(("resume_ms",), self._resume)
-        return {"values": values, "cannot": cannot, "errors": errors}
-
-    def _first_batch(self) -> dict[str, Any]:
+    def first(self) -> dict[str, Any]:
+        """Take the time until it is open, and from there to the first shuffled batch."""
+        values = {"open_ms": 1e3 * self._reopen()}
         start = time.perf_counter()
-        iterator = iter(self.peer.shuffled())
-        next(iterator)
-        seconds = time.perf_counter() - start
+        try:
+            iterator = iter(self.peer.shuffled())
+            next(iterator)
+        except Cannot as why:
+            return {"values": values, "cannot": {"first_batch_ms": str(why)}}
+        values["first_batch_ms"] = 1e3 * (time.perf_counter() - start)
         if hasattr(iterator, "close"):
             iterator.close()
-        return {"first_batch_ms": 1e3 * seconds}
+        return {"values": values}
 
-    def _shuffled(self) -> dict[str, Any]:
+    def shuffled(self) -> dict[str, Any]:
+        """Take the rates of a first shuffled epoch and of those behind it, and the CPU time of the first."""
+        self._reopen()
         first = consume(self.peer.shuffled(), self._first_cap())
         values, seconds = 0, 0.0
         for _ in range(4):
@@ -185,9 +169,16 @@ class Bench:
             if seconds > self.cap / 2:
                 break
         rates = {"shuffled_rate_first": _rate(first), "shuffled_rate": values / seconds / 1e6}
-        return rates | {"cpu_seconds_per_1e9": 1e9 * first[2] / first[0]}
+        return {"values": rates | {"cpu_seconds_per_1e9": 1e9 * first[2] / first[0]}}
 
-    def _get(self) -> dict[str, Any]:
+    def ordered(self) -> dict[str, Any]:
+        """Take the rate of an epoch in order."""
+        self._ensure_open()
+        return {"values": {"ordered_rate": _rate(consume(self.peer.ordered(), self.cap))}}
+
+    def get(self) -> dict[str, Any]:
+        """Take the rate of single samples at random positions."""
+        self._ensure_open()
         count = len(self.work.lengths)
         self.peer.get(0)
         values, start = 0, time.perf_counter()
@@ -197,16 +188,19 @@ class Bench:
             now = time.perf_counter()
             if now > end:
                 break
-        return {"get_rate": values / (now - start) / 1e6}
+        return {"values": {"get_rate": values / (now - start) / 1e6}}
 
-    def _take(self) -> dict[str, Any]:
+    def take(self) -> dict[str, Any]:
+        """Take the rate of many samples at random positions by one call."""
+        self._ensure_open()
         count = len(self.work.lengths)
         chosen = self._random.permutation(count)[:_TAKEN]
         start = time.perf_counter()
         self.peer.take(chosen)
-        return {"take_rate": int(self.work.lengths[chosen].sum()) / (time.perf_counter() - start) / 1e6}
+        return {"values": {"take_rate": int(self.work.lengths[chosen].sum()) / (time.perf_counter() - start) / 1e6}}
 
-    def _resume(self) -> dict[str, Any]:
+    def resume(self) -> dict[str, Any]:
+        """Take the time from a state to the next batch, at three positions of an epoch."""
         batches = len(self.work.lengths) // BATCH
         found = {}
         for share in _POSITIONS:
@@ -220,26 +214,33 @@ class Bench:
             if hasattr(iterator, "close"):
                 iterator.close()
             del iterator
-        return {"resume_ms": found}
+        return {"values": {"resume_ms": found}}
 
-    def workers(self, count: int) -> dict[str, Any]:
-        """Take the rate with so many worker processes."""
-        name = f"workers{count}_rate"
+    def workers1(self) -> dict[str, Any]:
+        """Take the rate with one worker process."""
+        return self._workers(1)
+
+    def workers2(self) -> dict[str, Any]:
+        """Take the rate with two worker processes."""
+        return self._workers(2)
+
+    def _workers(self, count: int) -> dict[str, Any]:
         self._reopen()
-        try:
-            batches, skip = self.peer.with_workers(count)
-            return {"values": {name: _rate(consume(batches, self.cap, skip))}}
-        except Cannot as why:
-            return {"cannot": {name: str(why)}}
+        batches, skip = self.peer.with_workers(count)
+        return {"values": {f"workers{count}_rate": _rate(consume(batches, self.cap, skip))}}
 
     def cold(self) -> dict[str, Any]:
         """Take the rate of a first epoch whose files the system has forgotten, its first batch included."""
         if not hasattr(os, "posix_fadvise"):
             return {"cannot": {"cold_rate": "this system cannot be told to forget pages"}}
         self._close()
+        inflated = self.peer.forget()
         drop_from_page_cache(self.peer.folder)
         self._reopen()
         values, seconds, _ = consume(self._epoch(), 2 * self.cap, skip=0)
+        if inflated:
+            # What comes next meets what later epochs have.
+            consume(self._epoch(), _LONGEST, skip=0)
         return {"values": {"cold_rate": values / seconds / 1e6}}
 
     def check(self) -> dict[str, Any]:
@@ -261,7 +262,7 @@ class Bench:
         return {"check": {"lossy": False, "wrong": wrong, "shares": shares}}
 
     def _check_ordered(self, wrong: list[str]) -> float:
-        position, end = 0, time.perf_counter() + 5 * self.cap
+        position, end = 0, time.perf_counter() + _CHECKED * self.cap
         for batch in self.peer.ordered():
             for row in _rows(batch):
                 if position == len(self.work.lengths):
@@ -297,7 +298,7 @@ class Bench:
             return None
         wide = np.int64 if self.work.values.dtype.kind in "ui" else np.float32
         given = Counter(zlib.crc32(one.astype(wide).tobytes()) for one in self.work.samples())
-        count, end = 0, time.perf_counter() + 5 * self.cap
+        count, end = 0, time.perf_counter() + _CHECKED * self.cap
         for batch in batches:
             for row in _rows(batch):
                 if count == len(self.work.lengths):
@@ -316,12 +317,9 @@ class Bench:
 
     def vectors(self) -> dict[str, Any]:
         """Return bytes per vector, and recall@10 by inner product of exact queries against what is stored."""
-        self._reopen()
+        self._ensure_open()
         given = np.asarray(self.work.values).reshape(-1, self.work.size)
-        try:
-            batches = self.peer.ordered()
-        except Cannot as why:
-            return {"cannot": {"recall_at_10": str(why)}}
+        batches = self.peer.ordered()
         stored = torch.cat([torch.as_tensor(batch) for batch in batches]).numpy()[: len(given)]
         queries = given[: min(_QUERIES, len(given) // 4)]
         true, found = (np.argsort(-(queries @ one[len(queries) :].T), axis=1)[:, :10] for one in (given, stored))
@@ -353,7 +351,3 @@ def _rows(batch: Any) -> Iterable[NDArray[Any]]:
             return [flat[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         batch = values
     return [np.ascontiguousarray(one.numpy()).reshape(-1) for one in batch]
-
-
-JOBS = ("write", "start", "round", "workers", "cold", "check", "vectors")
-"""What a process may be asked for."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MEASURES", "Record", "Results", "summarize", "unit_of"]
+__all__ = ["JOBS", "MEASURES", "WHOLE_FILE", "Record", "Results", "summarize", "unit_of"]
 
 MEASURES = {
     "bits_per_token": "bits/{one}",
@@ -38,6 +38,26 @@ MEASURES = {
     "recall_at_10": "of 1",
 }
 """Every measure and its unit; ``one`` and ``many`` are what the workload counts: tokens, codes, values of vectors."""
+
+JOBS = {
+    "write": ("write_rate", "bits_per_token"),
+    "start": ("rss_mb", "rss_growth_mb", "bytes_local_while_reading"),
+    "first": ("open_ms", "first_batch_ms"),
+    "shuffled": ("shuffled_rate_first", "shuffled_rate", "cpu_seconds_per_1e9"),
+    "ordered": ("ordered_rate",),
+    "get": ("get_rate",),
+    "take": ("take_rate",),
+    "resume": ("resume_ms",),
+    "cold": ("cold_rate",),
+    "workers1": ("workers1_rate",),
+    "workers2": ("workers2_rate",),
+    "vectors": ("recall_at_10", "bytes_per_vector"),
+    "check": (),
+}
+"""What a process may be asked for, in this order, and the measures of each."""
+
+WHOLE_FILE = "zstd -3, whole file"
+"""The peer under which a run records the size of one zstd -3 file of the raw ids, which cannot be read at random."""
 
 
 @dataclass(frozen=True)

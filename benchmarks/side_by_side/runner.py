@@ -1,321 +1,289 @@
-"""Peers in processes of their own, asked in turn, so that whatever the machine does meets all of them alike.
+"""One workload with its peers, each in a process of its own, asked in turn, so that whatever the machine does meets
+all of them alike.
 
-A process whose turn it is not is stopped by a signal: the threads that some packages leave running cost the others
-nothing. Should this process die, the system wakes and ends the stopped ones.
+Every figure is taken once (`Course.first`) before any is taken again (`Course.again`), and how long each took the first
+time says which of them can be repeated in the time that is left.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
 import shutil
-import signal
-import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from benchmarks.side_by_side.peers import Entry
-from benchmarks.side_by_side.records import MEASURES, Record, Results, summarize, unit_of
+from benchmarks.side_by_side.process import Failed, JobFailed, Process, Refused
+from benchmarks.side_by_side.records import JOBS, MEASURES, WHOLE_FILE, Record, Results, summarize, unit_of
 from benchmarks.side_by_side.workloads import Work
 
-__all__ = ["Failed", "Process", "run_workload"]
+__all__ = ["Course", "planned"]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _VECTORS_ONLY = {"bytes_per_vector", "recall_at_10"}
+_ONCE = {"start", "vectors", "check"}
+_FEW = {"write": 3, "cold": 3, "workers1": 3, "workers2": 3}
+"""How often what takes long is done at most; the rest as often as `rounds` says."""
+_LONGEST = {"write": 120.0, "check": 90.0}
+"""Seconds after which a process that does not answer is ended, where it is not `_PATIENCE`."""
+_PATIENCE = 60.0
+
+Cell = tuple[str, str]
+"""A job and a peer."""
 
 
-class Failed(Exception):
-    """A peer did not answer, or answered that it failed."""
+def planned(costs: Mapping[Cell, float], rounds: int, seconds: float) -> list[list[Cell]]:
+    """Return which jobs are done again, repetition by repetition, so that all of it fits into a time.
 
-
-class Refused(Failed):
-    """A peer is not made for this workload; that is no error."""
-
-
-class JobFailed(Failed):
-    """A peer said that it failed at one job; it can be asked for others."""
-
-
-class Process:
-    """One peer in its process.
+    A repetition has the cheap ones first where not all of them fit, and a job that was left out once stays out. Within
+    a repetition jobs come in the order of `JOBS`, and peers in their own.
 
     Args:
-        entry: Which peer.
-        python: The interpreter whose environment has it.
-        work: What it keeps.
-        folder: Where it keeps it.
-        cap: Seconds that a rate is taken for at most.
-        log: Where what it prints goes.
+        costs: Seconds that each job of each peer took.
+        rounds: How often every figure is wanted, the first time included.
+        seconds: What there is for all repetitions.
+
+    Example:
+        >>> planned({("get", "a"): 1.0, ("get", "b"): 9.0, ("take", "a"): 2.0}, 3, 15.0)
+        [[('get', 'a'), ('get', 'b'), ('take', 'a')], [('get', 'a'), ('take', 'a')]]
     """
-
-    def __init__(self, entry: Entry, python: str, work: Work, folder: Path, cap: float, log: IO[str]) -> None:
-        self.entry = entry
-        command = [python, "-m", "benchmarks.side_by_side.worker", entry.name, work.folder, str(folder), str(cap)]
-        environment = os.environ | {
-            "PYTHONPATH": str(_ROOT), "TMPDIR": str(folder.parent), "HF_HUB_OFFLINE": "1",
-            "HF_HOME": str(folder.parent / "hf"),
-            "HF_DATASETS_CACHE": str(folder.parent / "hf"), "OMP_NUM_THREADS": "1", "DISABLE_TELEMETRY": "1",
-        }  # fmt: skip
-        # Same session, a group of its own: the system wakes and ends a stopped group that nobody is left to wake.
-        self._process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-            preexec_fn=os.setpgrp,
-        )  # fmt: skip
-        self._read = b""
-        self.versions: dict[str, str] = {}
-        self.notes: dict[str, str] = {}
-        self.worker_runs = 0
-
-    def ready(self) -> None:
-        """Wait until its packages are imported.
-
-        Raises:
-            Refused: The peer is not made for this workload.
-            Failed: A package is not installed, or cannot be imported.
-        """
-        try:
-            found = self._answer(90.0)
-        except Failed:
-            self.end()
-            raise
-        self.versions, self.notes, self.worker_runs = found["versions"], found["notes"], found["worker_runs"]
-        self._signal(signal.SIGSTOP)
-
-    def ask(self, job: str, most: float, **arguments: Any) -> dict[str, Any]:
-        """Wake the process, let it do a job, stop it again.
-
-        Raises:
-            Failed: It says so, it died, or it took more than `most` seconds; then it is ended.
-        """
-        self._signal(signal.SIGCONT)
-        if self._process.stdin is None:
-            raise Failed("its standard input is closed")
-        try:
-            self._process.stdin.write(json.dumps({"job": job, **arguments}).encode() + b"\n")
-        except BrokenPipeError:
-            raise Failed("its process died") from None
-        try:
-            return self._answer(most)
-        finally:
-            self._signal(signal.SIGSTOP)
-
-    def _answer(self, most: float) -> dict[str, Any]:
-        """Read one line."""
-        end = time.monotonic() + most
-        if self._process.stdout is None:
-            raise Failed("its standard output is closed")
-        while b"\n" not in self._read:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
-                self.end()
-                raise Failed(f"no answer within {most:.0f} s")
-            data = os.read(self._process.stdout.fileno(), 1 << 16)
-            if not data:
-                raise Failed("its process died")
-            self._read += data
-        line, _, self._read = self._read.partition(b"\n")
-        found: dict[str, Any] = json.loads(line)
-        if "missing" in found:
-            raise Failed(f"not installed: {', '.join(found['missing'])}")
-        if "refused" in found:
-            raise Refused(found["refused"])
-        if "failed" in found:
-            raise JobFailed(found["failed"])
-        return found
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-    def end(self) -> None:
-        """End the process and what it started: politely, then for good."""
-        if self._process.returncode is not None:
-            return
-        self._signal(signal.SIGCONT)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        # It is waited for without being reaped: until then its number, which is the group's too, is nobody else's.
-        for _ in range(300):
-            if os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
-                break
-            time.sleep(0.01)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+    kept = [cell for cell in costs if cell[0] not in _ONCE]
+    order = list(JOBS)
+    found = []
+    for number in range(1, rounds):
+        fitting = []
+        for cell in sorted(kept, key=lambda cell: costs[cell]):
+            if number < _FEW.get(cell[0], rounds) and costs[cell] <= seconds:
+                seconds -= costs[cell]
+                fitting.append(cell)
+        kept = [cell for cell in kept if cell in fitting]
+        if not kept:
+            break
+        found.append(sorted(kept, key=lambda cell: order.index(cell[0])))
+    return found
 
 
-class _Figures:
-    """The figures of one workload, as they come."""
-
-    def __init__(self) -> None:
-        self.values: dict[tuple[str, str, float | None], list[float]] = defaultdict(list)
-        self.cannot: dict[tuple[str, str], str] = {}
-        self.notes: dict[tuple[str, str], str] = {}
-
-    def add(self, peer: str, found: dict[str, Any]) -> None:
-        """Keep what one job found."""
-        for measure, value in found.get("values", {}).items():
-            for at, one in value.items() if isinstance(value, dict) else [(None, value)]:
-                self.values[peer, measure, None if at is None else float(at)].append(one)
-        self.cannot |= {(peer, measure): why for measure, why in found.get("cannot", {}).items()}
-
-    def records(self, work: Work, peers: dict[str, str | None]) -> list[Record]:
-        """Return records of all peers; those of a measure without figures say why."""
-        made = []
-        for peer, failure in peers.items():
-            for measure in MEASURES:
-                if measure in _VECTORS_ONLY and work.kind != "vectors":
-                    continue
-                unit, note = unit_of(measure, *work.counts), self.notes.get((peer, measure))
-                keys = [key for key in self.values if key[:2] == (peer, measure)]
-                for key in keys:
-                    found = self.values[key]
-                    made.append(Record(work.name, peer, measure, *summarize(found), unit, len(found), key[2], note))
-                if not keys:
-                    why = self.cannot.get((peer, measure)) or failure or "was not measured"
-                    made.append(Record(work.name, peer, measure, None, None, None, unit, 0, None, why))
-        return made
-
-
-def run_workload(
-    work: Work,
-    entries: list[Entry],
-    pythons: dict[str, str],
-    folder: Path,
-    results: Results,
-    *,
-    rounds: int,
-    runs: int,
-    cap: float,
-    seconds: float,
-    restart: bool,
-    log: IO[str],
-    say: Callable[[str], None],
-) -> None:
-    """Measure all peers on one workload and add to the results.
+class Course:
+    """One workload with its peers: their processes, what was found, and what it cost.
 
     Args:
         work: The samples.
         entries: The peers.
         pythons: The interpreter of each environment.
-        folder: For what the peers write; emptied behind them.
-        results: Get records, checks, errors and versions.
-        rounds: How often every figure is taken.
-        runs: How often what takes long is: writing, cold epochs, rates with workers.
+        folder: For what the peers write.
+        results: Gets checks, errors and versions as they come.
         cap: Seconds that a rate is taken for at most.
-        seconds: What it may take: behind the second round no other begins once 0.6 of it have gone, and rates with
-            workers are taken once behind 0.8 of it.
-        restart: Read in other processes than those that wrote: memory is known only so.
-        log: Where what peers print goes.
+        log: Where what peers print goes, and how long each job took.
         say: Is told what goes on.
     """
-    begun = time.monotonic()
-    figures = _Figures()
-    failed: dict[str, str | None] = {entry.name: None for entry in entries}
-    live: dict[str, Process] = {}
 
-    def start() -> None:
-        # Importing is not measured, so as many begin at once as there are processors.
-        wanted = [entry for entry in entries if failed[entry.name] is None]
+    def __init__(
+        self,
+        work: Work,
+        entries: list[Entry],
+        pythons: Mapping[str, str],
+        folder: Path,
+        results: Results,
+        *,
+        cap: float,
+        log: IO[str],
+        say: Callable[[str], None],
+    ) -> None:
+        self.work, self._entries, self._pythons, self._folder = work, entries, pythons, folder
+        self._results, self._cap, self._log, self._say = results, cap, log, say
+        self._live: dict[str, Process] = {}
+        self._lost: dict[str, str] = {}
+        self._starting = 0.0
+        self._whole_bits: float | None = None
+        self._costs: dict[Cell, float] = {}
+        self._values: dict[tuple[str, str, float | None], list[float]] = defaultdict(list)
+        self._why: dict[tuple[str, str], str] = {}
+        self._notes: dict[tuple[str, str], str] = {}
+
+    def first(self, *, restart: bool) -> None:
+        """Write the samples, then take every figure once.
+
+        Args:
+            restart: Read in other processes than those that wrote: memory is known only so.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self.work.kind != "vectors":
+            self._whole_bits = _whole_file_bits(self.work)
+        try:
+            self._say(f"{self.work.name}: writing")
+            self._start()
+            self._all("write")
+            if restart:
+                self._end()
+                self._start()
+            for job in JOBS:
+                if job != "write" and self._has(job):
+                    self._say(f"{self.work.name}: {job}")
+                    self._all(job)
+        finally:
+            self._end()
+
+    def again(self, rounds: int, seconds: float) -> None:
+        """Take figures again, as many as fit.
+
+        Args:
+            rounds: How often each is wanted, the first time included.
+            seconds: What it may take.
+        """
+        begun = time.monotonic()
+        costs = {cell: cost for cell, cost in self._costs.items() if cell[1] not in self._lost}
+        plan = planned(costs, rounds, seconds - self._starting)
+        if not plan:
+            return
+        try:
+            self._start()
+            for number, cells in enumerate(plan):
+                spent = f"{time.monotonic() - begun:.0f} of {seconds:.0f} s"
+                self._say(f"{self.work.name}: repetition {number + 1}, {len(cells)} of {len(costs)} jobs, {spent}")
+                for job, name in cells:
+                    # What was slower than the first time takes from the rest.
+                    if time.monotonic() - begun > seconds:
+                        return
+                    if name in self._live:
+                        self._one(job, name)
+        finally:
+            self._end()
+
+    def clear(self) -> None:
+        """Remove what the peers wrote."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def records(self) -> Iterable[Record]:
+        """Yield records of all peers; those of a measure without figures say why."""
+        for entry in self._entries:
+            for measure in MEASURES:
+                if measure in _VECTORS_ONLY and self.work.kind != "vectors":
+                    continue
+                place = (entry.name, measure)
+                unit, note = unit_of(measure, *self.work.counts), self._notes.get(place)
+                keys = [key for key in self._values if key[:2] == place]
+                for key in keys:
+                    found = self._values[key]
+                    numbers = summarize(found)
+                    yield Record(self.work.name, *place, *numbers, unit, len(found), key[2], note)
+                if not keys:
+                    why = self._why.get(place) or self._lost.get(entry.name) or "was not measured"
+                    yield Record(self.work.name, *place, None, None, None, unit, 0, None, why)
+        if self._whole_bits is not None:
+            unit, note = unit_of("bits_per_token", *self.work.counts), "one file, read from its beginning: a yardstick"
+            numbers = summarize([self._whole_bits])
+            yield Record(self.work.name, WHOLE_FILE, "bits_per_token", *numbers, unit, 1, None, note)
+
+    # Processes -----------------------------------------------------------------------------------------------------
+
+    def _has(self, job: str) -> bool:
+        """Tell whether a job is one of this workload."""
+        if self.work.kind == "vectors":
+            return not job.startswith("workers")
+        return job != "vectors"
+
+    def _start(self) -> None:
+        """Start the processes of all peers that are not lost; importing is not measured, so several begin at once."""
+        begun = time.monotonic()
+        wanted = [entry for entry in self._entries if entry.name not in self._lost]
         step = os.cpu_count() or 1
         for several in (wanted[i : i + step] for i in range(0, len(wanted), step)):
-            made = []
             for entry in several:
-                where = folder / entry.name.replace(" ", "-")
-                where.mkdir(exist_ok=True)
-                live[entry.name] = Process(entry, pythons[entry.environment], work, where, cap, log)
-                made.append((entry.name, live[entry.name]))
-            for name, one in made:
-                try:
-                    one.ready()
-                except Refused as why:
-                    failed[name] = str(why)
-                    live.pop(name).end()
-                except Failed as why:
-                    lose(name, f"start: {why}")
-                figures.notes |= {(name, measure): note for measure, note in one.notes.items()}
-                results.versions |= {key: value for key, value in one.versions.items() if key not in results.versions}
+                self._launch(entry)
+            for entry in several:
+                self._await(entry)
+        self._starting = time.monotonic() - begun
 
-    def lose(name: str, why: str) -> None:
-        failed[name] = f"failed: {why}"
-        results.errors.append(f"{work.name}: {name}: {why}")
-        say(f"  {name}: {why}")
-        if name in live:
-            live.pop(name).end()
+    def _launch(self, entry: Entry) -> None:
+        """Start the process of a peer."""
+        where = self._folder / entry.name.replace(" ", "-")
+        where.mkdir(exist_ok=True)
+        python = self._pythons[entry.environment]
+        self._live[entry.name] = Process(entry, python, self.work, where, self._cap, self._log)
 
-    def ask_all(job: str, most: float, only: Callable[[str], bool] = lambda name: True, **arguments: Any) -> None:
-        for name in [name for name in live if only(name)]:
-            try:
-                found = live[name].ask(job, most, **arguments)
-            except JobFailed as why:
-                if job in ("write", "start"):
-                    lose(name, f"{job}: {why}")
-                    continue
-                measure = f"workers{arguments['count']}_rate" if job == "workers" else f"{job}_rate"
-                found = {"errors": [f"{job}: {why}"], "cannot": {measure: f"failed: {why}"}}
-            except Failed as why:
-                lose(name, f"{job}: {why}")
-                continue
-            results.errors += [f"{work.name}: {name}: {one}" for one in found.get("errors", [])]
-            figures.add(name, found)
-            found_seconds[name] = found.get("seconds", 0.0)
-            if "check" in found:
-                results.checks.append({"workload": work.name, "peer": name, **found["check"]})
-                results.errors += [
-                    f"{work.name}: {name}: WRONG VALUES: {one}" for one in found["check"].get("wrong", [])
-                ]
+    def _await(self, entry: Entry) -> None:
+        """Wait for what was launched."""
+        one = self._live[entry.name]
+        try:
+            one.ready()
+        except Refused as why:
+            self._lost[entry.name] = str(why)
+            self._live.pop(entry.name).end()
+            return
+        except Failed as why:
+            self._lose(entry.name, f"start: {why}")
+            return
+        self._notes |= {(entry.name, measure): note for measure, note in one.notes.items()}
+        self._results.versions |= {k: v for k, v in one.versions.items() if k not in self._results.versions}
 
-    found_seconds: dict[str, float] = {}
-    try:
-        say(f"{work.name}: writing")
-        start()
-        for again in range(runs):
-            if again:
-                for name in live:
-                    if found_seconds[name] < 2:
-                        _empty(folder / name.replace(" ", "-"))
-            ask_all("write", 180.0, lambda name, again=again: not again or found_seconds[name] < 2)  # type: ignore[misc]
-        if restart:
-            say(f"{work.name}: starting")
-            for name in list(live):
-                live.pop(name).end()
-            start()
-        ask_all("start", 60.0)
-        for number in range(rounds):
-            if number >= 2 and time.monotonic() - begun > 0.6 * seconds:
-                break
-            say(f"{work.name}: round {number + 1} of {rounds}, {time.monotonic() - begun:.0f} s")
-            ask_all("round", 60.0)
-            if number < runs:
-                ask_all("cold", 60.0)
-        if work.kind == "vectors":
-            ask_all("vectors", 60.0)
-        else:
-            say(f"{work.name}: worker processes")
-            for number in range(runs):
-                if number and time.monotonic() - begun > 0.8 * seconds:
-                    break
-                for count in (1, 2):
-                    ask_all(
-                        "workers",
-                        60.0,
-                        lambda name, number=number: number < live[name].worker_runs,  # type: ignore[misc]
-                        count=count,
-                    )
-        say(f"{work.name}: checking values")
-        ask_all("check", 90.0)
-    finally:
-        for one in live.values():
-            one.end()
-    results.records += figures.records(work, failed)
-    for entry in entries:
-        shutil.rmtree(folder / entry.name.replace(" ", "-"), ignore_errors=True)
+    def _end(self) -> None:
+        for name in list(self._live):
+            self._live.pop(name).end()
+
+    def _lose(self, name: str, why: str) -> None:
+        """Give up a peer."""
+        self._lost[name] = f"failed: {why}"
+        self._fault(name, why)
+        if name in self._live:
+            self._live.pop(name).end()
+
+    def _fault(self, name: str, why: str) -> None:
+        self._results.errors.append(f"{self.work.name}: {name}: {why}")
+        self._say(f"  {name}: {why}")
+
+    def _all(self, job: str) -> None:
+        """Let all peers do a job, one after another."""
+        for name in list(self._live):
+            self._one(job, name)
+
+    def _one(self, job: str, name: str) -> None:
+        """Let one peer do one job, and keep what it found."""
+        if job == "write":
+            _empty(self._folder / name.replace(" ", "-"))
+        begun = time.monotonic()
+        try:
+            found = self._live[name].ask(job, _LONGEST.get(job, _PATIENCE))
+        except Failed as why:
+            self._failed(job, name, why)
+            return
+        cost = time.monotonic() - begun
+        self._log.write(f"{self.work.name} | {name} | {job} | {cost:.2f} s\n")
+        self._log.flush()
+        if found.get("values"):
+            self._costs.setdefault((job, name), cost)
+        for measure, value in found.get("values", {}).items():
+            for at, one in value.items() if isinstance(value, dict) else [(None, value)]:
+                self._values[name, measure, None if at is None else float(at)].append(one)
+        self._why |= {(name, measure): why for measure, why in found.get("cannot", {}).items()}
+        if "check" in found:
+            self._results.checks.append({"workload": self.work.name, "peer": name, **found["check"]})
+            for one in found["check"].get("wrong", []):
+                self._fault(name, f"WRONG VALUES: {one}")
+
+    def _failed(self, job: str, name: str, why: Failed) -> None:
+        """Note a job that failed; a peer whose process is gone gets another, so that its other figures are taken."""
+        if job == "write":
+            self._lose(name, f"write: {why}")
+            return
+        self._fault(name, f"{job}: {why}")
+        self._why |= {(name, measure): f"failed: {why}" for measure in JOBS[job]}
+        self._costs.pop((job, name), None)
+        if isinstance(why, JobFailed):
+            return
+        self._live.pop(name).end()
+        entry = next(one for one in self._entries if one.name == name)
+        self._launch(entry)
+        self._await(entry)
+
+
+def _whole_file_bits(work: Work) -> float:
+    """Return the bits per value of one zstd -3 file of the raw values."""
+    import zstandard
+
+    raw = work.values.tobytes()
+    return 8 * len(zstandard.ZstdCompressor(level=3).compress(raw)) / len(work.values)
 
 
 def _empty(folder: Path) -> None:

@@ -28,6 +28,7 @@ def main() -> None:
         answers.write(json.dumps(found) + "\n")
 
     from benchmarks.side_by_side.peers import ALL, make_peer
+    from benchmarks.side_by_side.records import JOBS
     from benchmarks.side_by_side.workloads import load_work
 
     entry = next(one for one in ALL if one.name == name)
@@ -43,7 +44,7 @@ def main() -> None:
         return
     import torch
 
-    from benchmarks.side_by_side.measures import JOBS, Bench, memory_mb
+    from benchmarks.side_by_side.measures import Bench, memory_mb
 
     torch.set_num_threads(1)
     base = memory_mb()
@@ -57,9 +58,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever a package raises is its answer
         answer({"failed": f"{type(error).__name__}: {error}"[:500]})
         return
-    answer(
-        {"ready": True, "versions": versions, "notes": dict(bench.peer.notes), "worker_runs": bench.peer.worker_runs}
-    )
+    answer({"ready": True, "versions": versions, "notes": dict(bench.peer.notes)})
     for line in sys.stdin:
         request = json.loads(line)
         job = request.pop("job")
@@ -67,7 +66,9 @@ def main() -> None:
             answer({"failed": f"there is no job {job!r}"})
             continue
         try:
-            answer(getattr(bench, job)(**request))
+            answer(getattr(bench, job)())
+        except Cannot as why:
+            answer({"cannot": dict.fromkeys(JOBS[job], str(why))})
         except Exception as error:  # noqa: BLE001 - whatever a package raises is its answer
             traceback.print_exc()
             answer({"failed": f"{type(error).__name__}: {error}"[:500]})

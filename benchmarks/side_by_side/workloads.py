@@ -24,12 +24,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEQ_LEN", "Work", "load_work", "make_workloads"]
+__all__ = ["QUICK_TOKENS", "SEQ_LEN", "Work", "load_work", "make_workloads"]
 
 SEQ_LEN = 2048
 _VOCABS = (50_257, 128_256)
 _MOST_TEXT = 64_000_000
 _TRAINED_ON = 32_000_000
+QUICK_TOKENS = 200_000
+"""Values of a workload in a miniature."""
 _SKIPPED = {"test", "tests", "__pycache__", "idlelib"}
 
 
@@ -43,6 +45,7 @@ class Work:
         folder: Has ``values.npy`` and ``lengths.npy``.
         size: The vocabulary or codebook; the dimension of vectors.
         shape: The shape of a sample; None where samples differ in length.
+        source: Where the values come from, in words.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Work:
     folder: str
     size: int
     shape: tuple[int, ...] | None
+    source: str = ""
 
     @cached_property
     def values(self) -> NDArray[Any]:
@@ -97,7 +101,7 @@ def load_work(folder: str) -> Work:
 
 
 def make_workloads(
-    kinds: list[str], data: str | None, folder: Path, quick: bool, say: Callable[[str], None]
+    kinds: list[str], data: str | None, folder: Path, tokens: int, quick: bool, say: Callable[[str], None]
 ) -> list[Work]:
     """Write the workloads that are asked for and return them.
 
@@ -105,32 +109,36 @@ def make_workloads(
         kinds: Of "chunks", "ragged", "codes" and "vectors".
         data: A folder of texts and tokenizers, or None.
         folder: Where the files go.
-        quick: A few samples in one small vocabulary.
+        tokens: At most so many values of each.
+        quick: Ids by Zipf's law in one vocabulary instead of texts.
         say: Is told what goes on.
     """
     made = []
     if {"chunks", "ragged"} & set(kinds):
-        for vocab, values in _tokens(data, quick, say):
+        for vocab, values, source in _tokens(data, tokens, quick, say):
             dtype = np.uint16 if vocab <= 1 << 16 else np.uint32
-            values = values.astype(dtype)
+            values = values[:tokens].astype(dtype)
             count = len(values) // SEQ_LEN
             if "chunks" in kinds:
                 lengths = np.full(count, SEQ_LEN, np.int64)
-                made.append(_write(folder, f"chunks-{vocab}", "tokens", values, lengths, vocab, (SEQ_LEN,)))
+                made.append(_write(folder, f"chunks-{vocab}", "tokens", values, lengths, vocab, (SEQ_LEN,), source))
             if "ragged" in kinds:
-                made.append(_write(folder, f"ragged-{vocab}", "tokens", values, _ragged(len(values)), vocab, None))
+                lengths = _ragged(len(values))
+                made.append(_write(folder, f"ragged-{vocab}", "tokens", values, lengths, vocab, None, source))
     if {"codes", "vectors"} & set(kinds):
         from benchmarks.columns import load
 
         for kind, name in (("codes", "image-codes"), ("vectors", "embeddings")):
             if kind not in kinds:
                 continue
-            array = load(_folder_with(data, name), name)
-            array = array[: 500 if quick else len(array)]
+            where = _folder_with(data, name)
+            array = load(where, name)
+            array = array[: max(1, tokens // int(np.prod(array.shape[1:])))]
             lengths = np.full(len(array), int(np.prod(array.shape[1:])), np.int64)
             size = int(array.max()) + 1 if kind == "codes" else array.shape[1]
             flat = array.reshape(-1).astype(np.uint16 if kind == "codes" else np.float32)
-            made.append(_write(folder, kind, kind, flat, lengths, size, array.shape[1:]))
+            source = f"{name} of the folder that was given" if where else f"{name} drawn at random: none were given"
+            made.append(_write(folder, kind, kind, flat, lengths, size, array.shape[1:], source))
     return made
 
 
@@ -147,13 +155,14 @@ def _write(
     lengths: NDArray[np.int64],
     size: int,
     shape: tuple[int, ...] | None,
+    source: str,
 ) -> Work:
     """Write one workload."""
     where = folder / name
     where.mkdir(parents=True)
     np.save(where / "values.npy", values[: int(lengths.sum())])
     np.save(where / "lengths.npy", lengths)
-    work = Work(name, kind, str(where), size, shape)
+    work = Work(name, kind, str(where), size, shape, source)
     (where / "work.json").write_text(json.dumps(asdict(work)))
     return work
 
@@ -165,12 +174,14 @@ def _ragged(total: int) -> NDArray[np.int64]:
     return lengths[: int(np.searchsorted(np.cumsum(lengths), total, "right"))]
 
 
-def _tokens(data: str | None, quick: bool, say: Callable[[str], None]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield each vocabulary with the ids of all documents, shuffled and joined."""
+def _tokens(
+    data: str | None, tokens: int, quick: bool, say: Callable[[str], None]
+) -> Iterator[tuple[int, NDArray[Any], str]]:
+    """Yield each vocabulary with the ids of all documents, shuffled and joined, and where they come from."""
     if quick:
-        # Ids by Zipf's law: a miniature shows that everything works, and no figure of it is quoted.
-        drawn = np.random.default_rng(0).zipf(1.2, 200_000)
-        yield _VOCABS[0], np.minimum(drawn, _VOCABS[0]) - 1
+        # A miniature shows that everything works, and no figure of it is quoted.
+        drawn = np.random.default_rng(0).zipf(1.2, tokens)
+        yield _VOCABS[0], np.minimum(drawn, _VOCABS[0]) - 1, "ids drawn by Zipf's law"
         return
     from benchmarks.corpora import load_corpora
 
@@ -179,20 +190,24 @@ def _tokens(data: str | None, quick: bool, say: Callable[[str], None]) -> Iterat
         found = load_corpora(data)
         for vocab in sorted({one.vocab_size for one in found}):
             same = [one for one in found if one.vocab_size == vocab]
-            yield vocab, _joined([d for one in same for d in np.split(one.values, np.cumsum(one.lengths)[:-1])])
+            source = f"{' and '.join(one.name for one in same)} of the folder that was given, by its tokenizer"
+            yield vocab, _joined([d for one in same for d in np.split(one.values, np.cumsum(one.lengths)[:-1])]), source
         return
     texts = list(_sources())
-    say(f"training a tokenizer for {sum(map(len, texts)) / 1e6:.0f} MB of sources")
+    most = sum(map(len, texts)) / 1e6
+    say(f"training a tokenizer on {most:.0f} MB of sources")
     merges = _train(texts)
     for vocab in _VOCABS:
-        say(f"tokenizing with {vocab:,} ids")
         tokenizer = _smaller(merges, vocab)
+        size = tokenizer.get_vocab_size()
+        say(f"tokenizing with {size:,} ids")
         ids = [
             np.asarray(one.ids, np.uint32)
             for i in range(0, len(texts), 256)
             for one in tokenizer.encode_batch(texts[i : i + 256])
         ]
-        yield vocab, _joined(ids)
+        source = f"{most:.0f} MB of the Python sources of this machine, by a tokenizer trained on half of them"
+        yield size, _joined(ids), source
 
 
 def _joined(documents: list[NDArray[Any]]) -> NDArray[Any]:

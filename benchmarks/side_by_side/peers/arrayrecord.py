@@ -37,7 +37,6 @@ class Here(MapPeer):
 
     # Its thread pool does not come along when a process that has read something forks.
     context = "spawn"
-    worker_runs = 1
 
     @property
     def _path(self) -> str:

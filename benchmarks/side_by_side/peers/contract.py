@@ -58,8 +58,6 @@ class Peer(ABC):
     """A shuffled epoch has every sample once."""
     whole_first_epoch: bool = False
     """The first epoch fills a cache that later ones use, so it is never broken off."""
-    worker_runs: int = 3
-    """How often rates with workers are taken; 1 where starting them takes seconds."""
     notes: Mapping[str, str] = MappingProxyType({})
     """What a reader of the figures has to know of single measures."""
 
@@ -77,6 +75,10 @@ class Peer(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of everything that is open."""
+
+    def forget(self) -> bool:
+        """Remove what reading has left beside the files, such as inflated shards, and say whether it leaves such."""
+        return False
 
     @abstractmethod
     def ordered(self) -> Iterable[Any]:

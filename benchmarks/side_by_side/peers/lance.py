@@ -45,7 +45,6 @@ class Here(MapPeer):
     """One table."""
 
     context = "spawn"
-    worker_runs = 1
 
     def write(self) -> None:
         """Write the table in the newest stable version of the format; vectors are lists of one length."""

@@ -5,6 +5,7 @@ Chunks are written by the writer that `litdata.optimize` runs in each of its wor
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,11 @@ class Here(Peer):
     def close(self) -> None:
         """Let go of the datasets."""
         self._opened = {}
+
+    def forget(self) -> bool:
+        """Remove the cache: copies of chunks, or what was inflated of them."""
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+        return True
 
     def _loader(self, shuffle: bool, workers: int = 0) -> Any:
         return litdata.StreamingDataLoader(

@@ -95,6 +95,14 @@ class Here(Peer):
                 iterator.exit()
         self._opened = {}
 
+    def forget(self) -> bool:
+        """Remove inflated shards."""
+        if not self.option:
+            return False
+        for path in (self.folder / "shards").glob("*.mds"):
+            path.unlink()
+        return True
+
     def _loader(self, shuffle: bool, workers: int = 0) -> DataLoader[Any]:
         return DataLoader(
             self._open(shuffle),
