@@ -1,14 +1,20 @@
-"""The benchmark beside peers: wrong values are found."""
+"""The benchmark beside peers: wrong values are found, and what is done again fits into its time."""
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench_work import ragged_work
+from benchmarks.side_by_side.records import JOBS
+from benchmarks.side_by_side.runner import planned
 
 torch = pytest.importorskip("torch")
 
@@ -55,3 +61,23 @@ def test_wrong_values_are_found(tmp_path: Path, fault: str) -> None:
     if fault == "none":
         assert not found["wrong"]
         assert found["shares"]["ordered"] == found["shares"]["shuffled"] == 1.0
+
+
+COSTS = st.dictionaries(
+    st.tuples(st.sampled_from(list(JOBS)), st.sampled_from("abc")), st.floats(0.01, 20.0), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=40)
+@given(COSTS, st.integers(1, 6), st.floats(0.0, 200.0))
+def test_repetitions_fit_into_their_time(costs: dict[tuple[str, str], float], rounds: int, seconds: float) -> None:
+    """All that is planned fits, what is left out once stays out, and with time enough all is done."""
+    plan = planned(costs, rounds, seconds)
+    assert sum(costs[cell] for cells in plan for cell in cells) <= seconds + 1e-6
+    assert all(set(later) <= set(earlier) for earlier, later in pairwise(plan))
+    assert all(cells for cells in plan)
+    done = Counter(cell for cells in planned(costs, rounds, 1e6) for cell in cells)
+    for cell in costs:
+        often = 1 if cell[0] in ("start", "vectors", "check") else rounds
+        often = min(3, often) if cell[0] in ("write", "cold", "workers1", "workers2") else often
+        assert done[cell] == often - 1

@@ -12,7 +12,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import shlex
 import signal
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 import tokstore
 from benchmarks.side_by_side.peers import ALL, QUICK
-from benchmarks.side_by_side.records import Results
+from benchmarks.side_by_side.records import Results, command_of
 from benchmarks.side_by_side.runner import Course
 from benchmarks.side_by_side.workloads import QUICK_TOKENS, make_workloads
 
@@ -69,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         machine=_machine(),
         versions={name: importlib.metadata.version(name) for name in ("torch", "numpy", "zstandard")}
         | {"tokstore": tokstore.__version__},
-        commands=[shlex.join(["python", "-m", "benchmarks.side_by_side", *given])],
+        commands=[command_of("benchmarks.side_by_side", given)],
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )
     mosaic = chosen.mosaic or (_MOSAIC if os.path.exists(_MOSAIC) else sys.executable)

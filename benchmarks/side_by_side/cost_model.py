@@ -27,11 +27,11 @@ class Inputs:
         epochs: How often it is read.
         months: How long it is kept.
         nodes: How many machines have a local copy, where a format has to be copied to local disk before it is read.
-        price_date: Of which month the prices below are meant to be, for AWS in us-east-1. Those of object storage are
-            as a third party quotes them, that of disk was not looked up: give your own for anything that matters.
+        price_date: Of which month the prices below are: list prices of AWS in us-east-1, as third parties quoted them
+            then. Give your own for anything that matters.
         object_gb_month: Object storage, a GB and month: S3 Standard, up to 50 TB.
         request_1000: 1,000 GET requests.
-        egress_gb: A GB that leaves the region: 10 to 50 TB a month to the internet; 0 inside the region.
+        egress_gb: A GB that leaves the region for the internet: the first 10 TB of a month; 0 inside the region.
         disk_gb_month: Local disk, a GB and month: EBS gp3.
         request_bytes: What one request brings where the records do not say how many requests a GB took.
     """
@@ -44,12 +44,26 @@ class Inputs:
     price_date: str = "2026-11"
     object_gb_month: float = 0.023
     request_1000: float = 0.0004
-    egress_gb: float = 0.085
+    egress_gb: float = 0.09
     disk_gb_month: float = 0.08
     request_bytes: float = 1e6
 
 
 DEFAULTS = Inputs()
+_SOURCES = {
+    "tokens": "chosen",
+    "samples": "chosen: 1,000 tokens each",
+    "epochs": "chosen; each fetches everything again where no local copy is kept",
+    "months": "chosen",
+    "nodes": "chosen; machines with a local copy, for formats that are copied to local disk before they are read",
+    "price_date": "the month of the prices below, which are list prices in US dollars as third parties quoted them",
+    "object_gb_month": "AWS S3 Standard, us-east-1, up to 50 TB: a GB and month",
+    "request_1000": "AWS S3 Standard, us-east-1: 1,000 GET requests",
+    "egress_gb": "AWS, us-east-1, to the internet, the first 10 TB of a month: a GB; inside one region it is 0",
+    "disk_gb_month": "AWS EBS gp3, us-east-1: a GB and month",
+    "request_bytes": "chosen: what one request brings where the records do not say how many requests a GB took",
+}
+"""What each input is, and where its default comes from."""
 _INDEX_BYTES = {"tokstore": 0.05, "memmap Megatron": 20.0}
 """Bytes of index per sample that a process reads or maps. tokstore: tests/test_synthetic.py holds a store of 10⁹
 samples to 50 MB, so this is a ceiling. Megatron's .idx: an i32 length, an i64 offset, and an i64 document each.
@@ -129,13 +143,21 @@ def cost_section(figures: Figures, inputs: Inputs = DEFAULTS) -> str:
     workload = next((name for name in named if _rows(figures, name, inputs)), None)
     if workload is None:
         return ""
-    told = ", ".join(f"{one.name.replace('_', ' ')} {_told(getattr(inputs, one.name))}" for one in fields(inputs))
+    constants = [
+        f"| `--{one.name.replace('_', '-')}` | {_told(getattr(inputs, one.name))} | {_SOURCES[one.name]} |"
+        for one in fields(inputs)
+    ]
     text = (
-        "## A model: 10¹² tokens\n\n"
-        f"**This is arithmetic, not a measurement.** It takes the bits per token of `{workload}`, the local bytes "
-        "while reading (for formats whose files have to be whole on local disk), and the requests for a GB where they "
-        f"were counted, and scales them up. Told: {told}. Prices in US dollars. Inside one region "
-        "egress costs nothing; on local disks alone only sizes count."
+        "## A model: what 10¹² tokens cost\n\n"
+        "**This is arithmetic, not a measurement.** It scales up what was measured with "
+        f"`{workload}`: bits at rest; local bytes while reading, for formats that are whole on local disk then; "
+        "requests for a GB, where they were counted. Storage is the GB at rest × months × price; local disk is the GB "
+        "there × nodes × months × price; requests and egress are those of all GB that are fetched: "
+        "what is copied to local disk once for each node, all else once for each epoch. "
+        "The index is what a process reads or maps to find samples: at most 0.05 bytes a sample for tokstore (a test "
+        "holds a store of 10⁹ samples to 50 MB), 20 in Megatron's `.idx`, and not known of the others. "
+        "These are the inputs, and options of `python -m benchmarks.side_by_side.cost_model`:\n\n"
+        "| option | value | what it is, and where it comes from |\n| --- | ---: | --- |\n" + "\n".join(constants)
     )
     head = (
         "",
@@ -143,11 +165,11 @@ def cost_section(figures: Figures, inputs: Inputs = DEFAULTS) -> str:
         "on local disk, TB",
         "requests, M",
         "index, GB",
-        "storage",
-        "local disk",
-        "requests",
-        "egress",
-        "all",
+        "storage, $",
+        "local disk, $",
+        "requests, $",
+        "egress, $",
+        "all, $",
     )
     lines = [head, ("---", *["---:"] * (len(head) - 1)), *_rows(figures, workload, inputs)]
     return f"{text}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)

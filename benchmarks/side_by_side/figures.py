@@ -23,34 +23,108 @@ class Measure:
     Attributes:
         title: Heads a column.
         more_is_better: Rates and recall; of sizes and times less is.
+        about: How it is taken.
+        why: What a reader has to know where a peer is ahead in it.
     """
 
     title: str
     more_is_better: bool = False
+    about: str = ""
+    why: str = ""
 
 
 MEASURES = {
-    "bits_per_token": Measure("bits at rest"),
-    "bytes_per_vector": Measure("bytes per vector"),
-    "recall_at_10": Measure("recall at 10", True),
-    "bytes_local_while_reading": Measure("local bytes while reading"),
-    "write_rate": Measure("write", True),
-    "ordered_rate": Measure("in order", True),
-    "shuffled_rate_first": Measure("shuffled, first epoch", True),
-    "shuffled_rate": Measure("shuffled, later epochs", True),
-    "workers1_rate": Measure("1 worker", True),
-    "workers2_rate": Measure("2 workers", True),
-    "get_rate": Measure("one get", True),
-    "take_rate": Measure("one take of many", True),
-    "cold_rate": Measure("cold cache", True),
-    "throttled_rate": Measure("throttled", True),
-    "requests_per_gb": Measure("requests for a GB"),
-    "open_ms": Measure("open"),
-    "first_batch_ms": Measure("first batch"),
-    "resume_ms": Measure("resume"),
-    "rss_mb": Measure("memory"),
-    "rss_growth_mb": Measure("growth in an epoch"),
-    "cpu_seconds_per_1e9": Measure("CPU for 10⁹ values"),
+    "bits_per_token": Measure(
+        "bits at rest",
+        about="all files that were written, per token, code or value of a vector",
+        why="small bytes are what a store is for: a peer that is ahead is a loss; for vectors see the recall too",
+    ),
+    "bytes_per_vector": Measure(
+        "bytes per vector",
+        about="without tables that are there once, such as a rotation or centroids",
+        why="to be read together with the recall: fewer bytes at less recall are another trade",
+    ),
+    "recall_at_10": Measure(
+        "recall at 10",
+        True,
+        "which of the ten nearest by inner product are found when exact queries meet stored vectors",
+        "to be read together with the bytes: raw vectors have all of it",
+    ),
+    "bytes_local_while_reading": Measure(
+        "local bytes while reading",
+        about="all files on local disk after some epochs, inflated copies included",
+        why="as with bits at rest",
+    ),
+    "write_rate": Measure(
+        "write",
+        True,
+        "all samples, by one process, from memory to closed files",
+        "entropy coding costs time once; raw bytes are written as fast as they are copied",
+    ),
+    "ordered_rate": Measure(
+        "in order",
+        True,
+        "an epoch in the order in which samples were written",
+        "readers of columns hand out slices of large decoded batches and do not keep a state for each batch",
+    ),
+    "shuffled_rate_first": Measure(
+        "shuffled, first epoch",
+        True,
+        "after opening, with files in the page cache and inflated copies on disk",
+        "tokstore decodes every block in its first epoch, peers with raw bytes copy",
+    ),
+    "shuffled_rate": Measure("shuffled, later epochs", True, "the epochs behind the first in the same process"),
+    "workers1_rate": Measure("1 worker", True, "shuffled, through one worker process of a `DataLoader`"),
+    "workers2_rate": Measure("2 workers", True, "shuffled, through two worker processes"),
+    "cold_rate": Measure(
+        "cold cache",
+        True,
+        "a shuffled first epoch behind pages that the system was told to forget, the first batch included",
+        "the disk of this machine is quick; see the throttled rates for one that is not",
+    ),
+    "get_rate": Measure(
+        "one get",
+        True,
+        "one sample at a random position by one call",
+        "a block is decoded for one sample of it; raw bytes are only copied",
+    ),
+    "take_rate": Measure(
+        "one take of many",
+        True,
+        "3,000 samples at random positions by one call, or as many as there are",
+        "blocks are decoded for the samples in them; raw bytes are only copied",
+    ),
+    "throttled_rate": Measure(
+        "throttled", True, "a shuffled first epoch from a server on this machine that sends so many MB/s in all"
+    ),
+    "requests_per_gb": Measure("requests for a GB", about="GET requests of that epoch for 10⁹ bytes fetched"),
+    "open_ms": Measure(
+        "open",
+        about="until the shuffled stream is there, its packages imported",
+        why="what opening leaves undone the first batch has to do, so look at both",
+    ),
+    "first_batch_ms": Measure(
+        "first batch",
+        about="from there to the first shuffled batch",
+        why="a first batch decodes the blocks that its samples lie in; raw bytes are only copied",
+    ),
+    "resume_ms": Measure(
+        "resume",
+        about="opened anew, from a state to the next batch, behind so many batches",
+        why="as with the first batch; the position is arithmetic and costs nothing",
+    ),
+    "rss_mb": Measure(
+        "memory",
+        about="the peak of the process in some epochs, above what `import torch` takes",
+        why="tokstore keeps decoded windows to mix samples far apart, at most its `buffer`; peers do not"
+        " mix or use the page cache",
+    ),
+    "rss_growth_mb": Measure("growth in an epoch", about="memory after later epochs, above that after the first"),
+    "cpu_seconds_per_1e9": Measure(
+        "CPU for 10⁹ values",
+        about="processor time of the first shuffled epoch, threads included",
+        why="the first epoch decodes; later ones do not",
+    ),
 }
 """Measures in the order in which tables have them."""
 

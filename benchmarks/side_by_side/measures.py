@@ -88,6 +88,10 @@ class Bench:
         self._random = np.random.default_rng(0)
         self._open = False
 
+    def end(self) -> None:
+        """Let go of everything, at the end of the process."""
+        self._close()
+
     def _close(self) -> None:
         if self._open:
             self.peer.close()

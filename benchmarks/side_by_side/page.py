@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from benchmarks.side_by_side.comparing import Loss, losses, standings
 from benchmarks.side_by_side.cost_model import cost_section
-from benchmarks.side_by_side.figures import OURS, Figure, Figures, is_ours, measure_of, number_text
+from benchmarks.side_by_side.figures import MEASURES, OURS, Figure, Figures, is_ours, measure_of, number_text
+from benchmarks.side_by_side.peers import ABOUT
 from benchmarks.side_by_side.plots import Plot, draw, plots_of
 
 __all__ = ["embed", "page", "readme_table"]
@@ -36,6 +38,14 @@ _GROUPS = (
     ("Time to the first batch", ("open_ms", "first_batch_ms", "resume_ms")),
     ("What it takes", ("rss_mb", "rss_growth_mb", "cpu_seconds_per_1e9")),
 )  # fmt: skip
+_KINDS = {
+    "chunks": "Documents shuffled, joined, and cut into samples of 2,048 tokens. The number is the size of the vocabulary: "
+    "ids above 65,535 take four raw bytes instead of two.",
+    "ragged": "The same tokens, cut by lengths as fine-tuning has them: lognormal, 4 to 2,048, some 195 in the mean. A "
+    "batch is 8 samples: a list of tensors, or one flat tensor with lengths.",
+    "codes": "Images as tokens of a codebook, one sample each.",
+    "vectors": "Embeddings, one sample each.",
+}
 _README = (
     ("bits/token", "bits_per_token"),
     ("shuffled", "shuffled_rate"),
@@ -57,10 +67,12 @@ def page(results: Mapping[str, Any]) -> str:
     parts = [
         "# Side by side",
         "<!-- Written by `make bench-page` from the records of `make bench`; a change here is lost. -->",
-        "tokstore beside other ways to keep samples and to stream them: the same samples, the same batches, one "
-        "process for each, one after another in turns. A cell is the median of several runs, with the range. "
-        "A dash is something that the peer cannot do, or that was not measured; the notes below each table say which.",
+        "tokstore beside other ways to keep samples and to stream them to training: the same samples, the same batches "
+        "of 8, the same dtypes, each peer in a process of its own, one after another in turns. [What we lose at]"
+        "(#what-we-lose-at) is a section of its own.",
         _circumstances(results),
+        _who(figures),
+        _what(figures),
     ]
     for workload in figures.workloads():
         parts.append(_workload(figures, workload, results.get("workloads", {}).get(workload), plots))
@@ -127,6 +139,27 @@ def _circumstances(results: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in ("## How it was measured", "\n".join(lines), shown) if part)
 
 
+def _who(figures: Figures) -> str:
+    """Return what the peers are."""
+    names = dict.fromkeys(peer for workload in figures.workloads() for peer in figures.peers(workload))
+    there = [(start, text) for start, text in ABOUT.items() if any(name.startswith(start) for name in names)]
+    lines = "\n".join(f"- **{_plain(start)}**: {text}." for start, text in there)
+    return f"## Who is measured\n\n{lines}" if lines else ""
+
+
+def _what(figures: Figures) -> str:
+    """Return how the measures are taken, and how to read a cell."""
+    there = {measure for workload in figures.workloads() for measure, _ in figures.measures(workload)}
+    lines = [f"- **{one.title}**: {one.about}." for name, one in MEASURES.items() if name in there and one.about]
+    text = (
+        "A cell is the median of several runs, with the least and the greatest behind it; the line above a table says how "
+        "many runs. Of sizes, times and memory less is better, of rates more. A dash is what a peer cannot do, or what "
+        "failed; the lines below a table say which. A rate is broken off after some tenths of a second where an epoch "
+        "takes longer. M is 10⁶, a MB 10⁶ bytes; of codes and vectors, rates and bits count single codes and values."
+    )
+    return "\n\n".join(["## What is measured", text, *(["\n".join(lines)] if lines else [])])
+
+
 def _machine(results: Mapping[str, Any]) -> str:
     """Return the name of the machine."""
     return _plain(dict(results.get("machine", {})).get("name") or "a machine without a name")
@@ -134,22 +167,34 @@ def _machine(results: Mapping[str, Any]) -> str:
 
 def _workload(figures: Figures, name: str, facts: Mapping[str, Any] | None, plots: Iterable[Plot]) -> str:
     """Return the tables and plots of one workload."""
-    parts = [f"## {_plain(name)}"]
+    kind = name.partition("-")[0]
+    parts = [f"## {_plain(name)}", _KINDS.get(kind, "")]
     if facts:
-        parts.append(
-            ", ".join(f"{int(count):,} {_plain(what)}" for what, count in facts.items() if isinstance(count, int)) + "."
-        )
+        counts = [f"{int(count):,} {_plain(what)}" for what, count in facts.items() if isinstance(count, int)]
+        parts.append(", ".join(counts) + (f", from {_plain(facts['source'])}." if facts.get("source") else "."))
     known = {measure for _, measures in _GROUPS for measure in measures}
     there = figures.measures(name)
     others = tuple(dict.fromkeys(measure for measure, _ in there if measure not in known))
     for title, measures in (*_GROUPS, ("Other measures", others)):
-        columns = [one for one in there if one[0] in measures]
+        columns = [
+            one for one in there if one[0] in measures and any(figures.get(name, p, *one) for p in figures.peers(name))
+        ]
         if columns:
-            parts += [f"### {title}", _measured(figures, name, columns), _notes(figures, name, measures)]
+            shown = {measure for measure, _ in columns}
+            parts += [f"### {title}", _runs(figures, name, columns), _measured(figures, name, columns)]
+            parts.append(_notes(figures, name, [one for one in measures if one in shown]))
     for plot in plots:
         if plot.title.startswith(f"{name}: "):
             parts.append(f"![{_plain(plot.title)}](benchmarks/{plot.name}.svg)")
     return "\n\n".join(part for part in parts if part)
+
+
+def _runs(figures: Figures, workload: str, columns: Sequence[tuple[str, float | None]]) -> str:
+    """Return how often the cells of a table were taken."""
+    places = [(peer, *column) for peer in figures.peers(workload) for column in columns]
+    runs = {one.runs for place in places if (one := figures.get(workload, *place))}
+    least, most = min(runs, default=0), max(runs, default=0)
+    return f"Runs: {least}." if least == most else f"Runs: {least} to {most}."
 
 
 def _measured(figures: Figures, workload: str, columns: Sequence[tuple[str, float | None]]) -> str:
@@ -173,7 +218,8 @@ def _notes(figures: Figures, workload: str, measures: Sequence[str]) -> str:
     for (one, peer, measure), note in figures.notes.items():
         if one == workload and measure in measures:
             joined.setdefault(note, []).append(f"{_plain(peer)} ({measure_of(measure).title})")
-    return "\n".join(f"- {', '.join(dict.fromkeys(places))}: {_plain(note)}" for note, places in joined.items())
+    lines = ((", ".join(dict.fromkeys(places)), _plain(_without_paths(note))) for note, places in joined.items())
+    return "\n".join(f"- {places}: {note}" for places, note in lines)
 
 
 def _losses(figures: Figures) -> str:
@@ -190,8 +236,38 @@ def _losses(figures: Figures) -> str:
     summary = f"A peer is ahead in {lost:,} of {compared:,} cells that both have" + (
         f", and has {len(found) - lost:,} that tokstore does not." if len(found) > lost else "."
     )
+    # One line for each measure of a workload: the peer that is farthest ahead, and who else is.
+    cells: dict[tuple[str, str], list[Loss]] = {}
+    for one in found:
+        cells.setdefault((one.workload, one.measure), []).append(one)
+    lines = [_line(losing) for losing in cells.values()]
+    whys = [
+        f"- **{one.title}**: {one.why}."
+        for one in map(measure_of, dict.fromkeys(one.measure for one in found))
+        if one.why
+    ]
     head = ["workload", "measure", "peer", "its figure", "tokstore", "times", "ranges", "ahead"]
-    return "\n\n".join([heading, summary, _table(head, [_loss(one) for one in found])])
+    every = _table(head, [_loss(one) for one in found])
+    folded = f"<details><summary>Every such cell, {len(found):,} in all</summary>\n\n{every}\n\n</details>"
+    return "\n\n".join([heading, summary, "\n".join(lines), "What is behind it:", "\n".join(whys), folded])
+
+
+def _line(losing: list[Loss]) -> str:
+    """Return a sentence for a measure of a workload: who is ahead, and by how much."""
+    one = losing[0]
+    others = [peer for peer in dict.fromkeys(each.peer for each in losing) if peer != one.peer]
+    where = "" if one.at is None else f" at {number_text(one.at)}"
+    unit = f" {_plain(one.theirs.unit)}" if one.theirs.unit else ""
+    ours = "nothing" if one.ours is None else number_text(one.ours.median)
+    text = f"- **{_plain(one.workload)}, {measure_of(one.measure).title}{where}**: {_plain(one.peer)} has "
+    text += f"{number_text(one.theirs.median)}{unit}, {_plain(one.reference)} {ours}"
+    if one.ratio is not None:
+        text += f": {number_text(one.ratio)} × better"
+    if not one.is_clear:
+        text += ", in ranges that meet"
+    if one.best is not None:
+        text += f", but {_plain(one.best)} is ahead of it"
+    return text + (f". Also ahead: {', '.join(map(_plain, others))}." if others else ".")
 
 
 def _loss(one: Loss) -> list[str]:
@@ -236,7 +312,7 @@ def _checks(results: Mapping[str, Any]) -> str:
         for one in results.get("checks", ())
         for text in one.get("wrong") or ()
     ]
-    lines = [_plain(one) for one in [*results.get("errors", ()), *wrong]]
+    lines = [_plain(_without_paths(str(one))) for one in dict.fromkeys([*results.get("errors", ()), *wrong])]
     return "## What did not work\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
 
@@ -255,6 +331,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join(f"| {' | '.join(_plain(cell) for cell in line)} |" for line in lines)
+
+
+def _without_paths(text: str) -> str:
+    """Return a text in which files of the machine are named without their folders."""
+    return re.sub(r"(?<![\w/.:])/(?:[^\s/'\"]+/)+", "", text)
 
 
 def _plain(value: object) -> str:

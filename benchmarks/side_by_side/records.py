@@ -8,13 +8,14 @@ are not installed, peers that failed). Tables and plots are made from this file 
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["JOBS", "MEASURES", "WHOLE_FILE", "Record", "Results", "summarize", "unit_of"]
+__all__ = ["JOBS", "MEASURES", "WHOLE_FILE", "Record", "Results", "command_of", "summarize", "unit_of"]
 
 MEASURES = {
     "bits_per_token": "bits/{one}",
@@ -112,6 +113,26 @@ class Results:
                 if record[key] is None:
                     del record[key]
         path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+_PATHS = {"--data": "FOLDER", "--temporary": "FOLDER", "--mosaic": "PYTHON", "--out": "FILE", "--results": "FILE"}
+
+
+def command_of(module: str, arguments: Sequence[str]) -> str:
+    """Return a command as others may give it: places of this machine are named by what they are.
+
+    Example:
+        >>> command_of("benchmarks.side_by_side", ["--data=/home/me/texts", "--minutes", "9"])
+        'python -m benchmarks.side_by_side --data=FOLDER --minutes 9'
+    """
+    words: list[str] = []
+    for word in arguments:
+        option, equals, _ = word.partition("=")
+        if words and words[-1] in _PATHS:
+            words.append(_PATHS[words[-1]])
+        else:
+            words.append(f"{option}={_PATHS[option]}" if equals and option in _PATHS else shlex.quote(word))
+    return " ".join(["python -m", module, *words])
 
 
 def unit_of(measure: str, one: str, many: str) -> str:

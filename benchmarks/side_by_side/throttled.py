@@ -38,6 +38,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.side_by_side.records import command_of
 from benchmarks.side_by_side.throttled_server import UNCOUNTED, Throttled
 
 __all__ = ["LEVELS", "READERS", "measure", "prepare", "read_epoch"]
@@ -378,7 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
         prepare(values, chosen.seq_len, vocab, Path(name), levels)
         bandwidths = [float(one) for one in chosen.bandwidths.split(",")]
         records = measure(f"chunks-{vocab}", Path(name), peers, bandwidths, chosen.latency, chosen.rounds)
-    _add(chosen.results, records, " ".join(["python -m benchmarks.side_by_side.throttled", *given]))
+    _add(chosen.results, records, command_of("benchmarks.side_by_side.throttled", given))
     for one in records:
         where = "" if "at" not in one else f" at {one['at']:g} MB/s"
         print(f"{one['peer']:20} {one['measure']}{where}: {one['median']:g} ({one['low']:g} to {one['high']:g})")

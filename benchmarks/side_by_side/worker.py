@@ -73,6 +73,7 @@ def main() -> None:
             traceback.print_exc()
             answer({"failed": f"{type(error).__name__}: {error}"[:500]})
     answers.flush()
+    bench.end()
     # Threads of packages may never end by themselves.
     os._exit(0)
 

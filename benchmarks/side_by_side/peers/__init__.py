@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.side_by_side.peers.contract import Peer
     from benchmarks.side_by_side.workloads import Work
 
-__all__ = ["ALL", "QUICK", "Entry", "make_peer"]
+__all__ = ["ABOUT", "ALL", "QUICK", "Entry", "make_peer"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,30 @@ ALL = (
     Entry("tokstore pca 84", "tokstore", "84", kinds=("vectors",)),
     Entry("tokstore pca 45", "tokstore", "45", kinds=("vectors",)),
 )
+
+ABOUT = {
+    "memmap Megatron": "raw ids (of vectors float32) in one file and an index of lengths, memory-mapped, in the manner of "
+    "Megatron-LM; a `DataLoader` draws the order",
+    "memmap nanoGPT": "raw ids in one file; a batch is slices of it at random positions, so there are no samples",
+    "mds": "MDS of mosaicml-streaming: shards of 64 MB, its `StreamingDataset` under a `DataLoader`; with zstd, shards "
+    "are inflated on local disk before they are read",
+    "litdata": "LitData: chunks of 64 MB, its own loader; with zstd, chunks are inflated on local disk too",
+    "hf datasets": "Hugging Face datasets: Arrow files of `save_to_disk`, memory-mapped, with tensors as its format",
+    "arrayrecord": "ArrayRecord: zstd, each record a group of its own, as its reader at random asks for",
+    "lance": "Lance: one table in the newest stable version of the format, rows by `take`",
+    "vortex": "Vortex: one file, memory-mapped; a scan in order, or of rows by their positions",
+    "parquet": "Parquet by pyarrow: zstd, row groups of a million values; in order, or single rows by `Dataset.take`",
+    "webdataset": "WebDataset: a `.npy` for each sample in tars of 64 MB, shuffled by tars and a buffer of 1,000",
+    "faiss": "the codecs of faiss as a file of vectors: SQ8 and SQ4 keep 8 and 4 bits a dimension, PQ96 and PQ48 one "
+    "byte for each of so many parts of a vector",
+    "zstd -3": "the raw ids as one zstd file, which can only be read from its beginning: a yardstick of size",
+    "ranges of a .bin": "raw ids behind a server, a request for each sample",
+    "whole shards": "raw ids in files of 2 million, plain or zstd -3, fetched whole: **a stand-in** for MDS and LitData, "
+    "whose own code is not run there",
+    "tokstore": "a store at each level (`plain`, `fast`, `default`, `small`) with its own loader; for vectors, each "
+    "codec, `pca` with the bytes for a vector",
+}
+"""What the peers are, by how their names begin."""
 
 QUICK = ("memmap Megatron", "parquet zstd", "tokstore default", "tokstore pca 84")
 """The peers of a miniature: what the environment of the tests has."""

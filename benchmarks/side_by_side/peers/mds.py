@@ -6,6 +6,7 @@ Compressed shards have to be inflated on local disk before a sample is read; wha
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -41,6 +42,18 @@ def _without_torchvision() -> None:
 _without_torchvision()
 
 from streaming import MDSWriter, StreamingDataset  # noqa: E402
+
+_SHARED = Path("/dev/shm")
+
+
+def _pass_over_used_names() -> None:
+    """Let the package choose names of shared memory that nothing on this machine has.
+
+    It looks for the first free number name by name, and fails where ended processes have left some names of a number
+    and not others. It leaves out a number for which a file of a lock is among the temporary files, which are our own.
+    """
+    for number in {path.name.partition("_")[0] for path in _SHARED.glob("[0-9]*_*")}:
+        (Path(tempfile.gettempdir()) / f"{number}_barrier_filelock").touch()
 
 
 class Samples(StreamingDataset):  # type: ignore[misc, unused-ignore]
@@ -80,6 +93,7 @@ class Here(Peer):
         """Return the dataset of an order, opened when it is first asked for: both at once share what is local."""
         if shuffle not in self._opened:
             where = str(self.folder / "shards")
+            _pass_over_used_names()
             self._opened[shuffle] = Samples(local=where, shuffle=shuffle, batch_size=BATCH, num_canonical_nodes=1)
         return self._opened[shuffle]
 
@@ -93,6 +107,9 @@ class Here(Peer):
             iterator = getattr(one, "_iterator", None)
             if iterator is not None:
                 iterator.exit()
+            # Its own clean-up waits for the end of the process; what a process that is killed leaves is never removed.
+            for path in _SHARED.glob(f"{one._shm_prefix_int:06}_*"):
+                path.unlink(missing_ok=True)
         self._opened = {}
 
     def forget(self) -> bool:
