@@ -39,8 +39,8 @@ _GROUPS = (
     ("What it takes", ("rss_mb", "rss_growth_mb", "cpu_seconds_per_1e9")),
 )  # fmt: skip
 _KINDS = {
-    "chunks": "Documents shuffled, joined, and cut into samples of 2,048 tokens. The number is the size of the vocabulary: "
-    "ids above 65,535 take four raw bytes instead of two.",
+    "chunks": "Documents shuffled, joined, and cut into samples of 2,048 tokens. The number is that of ids; "
+    "raw ids above 65,535 take four raw bytes instead of two.",
     "ragged": "The same tokens, cut by lengths as fine-tuning has them: lognormal, 4 to 2,048, some 195 in the mean. A "
     "batch is 8 samples: a list of tensors, or one flat tensor with lengths.",
     "codes": "Images as tokens of a codebook, one sample each.",
@@ -152,8 +152,8 @@ def _what(figures: Figures) -> str:
     there = {measure for workload in figures.workloads() for measure, _ in figures.measures(workload)}
     lines = [f"- **{one.title}**: {one.about}." for name, one in MEASURES.items() if name in there and one.about]
     text = (
-        "A cell is the median of several runs, with the least and the greatest behind it; the line above a table says how "
-        "many runs. Of sizes, times and memory less is better, of rates more. A dash is what a peer cannot do, or what "
+        "A cell is the median of several runs, with the least and the greatest behind it; above a table stands how many "
+        "runs. Of sizes, times and memory less is better, of rates more. A dash is what a peer cannot do, or what "
         "failed; the lines below a table say which. A rate is broken off after some tenths of a second where an epoch "
         "takes longer. M is 10⁶, a MB 10⁶ bytes; of codes and vectors, rates and bits count single codes and values."
     )
@@ -179,10 +179,11 @@ def _workload(figures: Figures, name: str, facts: Mapping[str, Any] | None, plot
         columns = [
             one for one in there if one[0] in measures and any(figures.get(name, p, *one) for p in figures.peers(name))
         ]
+        notes = _notes(figures, name, measures)
         if columns:
-            shown = {measure for measure, _ in columns}
-            parts += [f"### {title}", _runs(figures, name, columns), _measured(figures, name, columns)]
-            parts.append(_notes(figures, name, [one for one in measures if one in shown]))
+            parts += [f"### {title}", _runs(figures, name, columns), _measured(figures, name, columns), notes]
+        elif notes:
+            parts += [f"### {title}", notes]
     for plot in plots:
         if plot.title.startswith(f"{name}: "):
             parts.append(f"![{_plain(plot.title)}](benchmarks/{plot.name}.svg)")
@@ -216,7 +217,7 @@ def _notes(figures: Figures, workload: str, measures: Sequence[str]) -> str:
     """Return what has to be known of the cells, equal notes joined."""
     joined: dict[str, list[str]] = {}
     for (one, peer, measure), note in figures.notes.items():
-        if one == workload and measure in measures:
+        if one == workload and measure in measures and note != "was not measured":
             joined.setdefault(note, []).append(f"{_plain(peer)} ({measure_of(measure).title})")
     lines = ((", ".join(dict.fromkeys(places)), _plain(_without_paths(note))) for note, places in joined.items())
     return "\n".join(f"- {places}: {note}" for places, note in lines)
@@ -241,11 +242,8 @@ def _losses(figures: Figures) -> str:
     for one in found:
         cells.setdefault((one.workload, one.measure), []).append(one)
     lines = [_line(losing) for losing in cells.values()]
-    whys = [
-        f"- **{one.title}**: {one.why}."
-        for one in map(measure_of, dict.fromkeys(one.measure for one in found))
-        if one.why
-    ]
+    measures = [measure_of(name) for name in dict.fromkeys(one.measure for one in found)]
+    whys = [f"- **{one.title}**: {one.why}." for one in measures if one.why]
     head = ["workload", "measure", "peer", "its figure", "tokstore", "times", "ranges", "ahead"]
     every = _table(head, [_loss(one) for one in found])
     folded = f"<details><summary>Every such cell, {len(found):,} in all</summary>\n\n{every}\n\n</details>"

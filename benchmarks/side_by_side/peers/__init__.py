@@ -72,8 +72,8 @@ ALL = (
 )
 
 ABOUT = {
-    "memmap Megatron": "raw ids (of vectors float32) in one file and an index of lengths, memory-mapped, in the manner of "
-    "Megatron-LM; a `DataLoader` draws the order",
+    "memmap Megatron": "raw ids (of vectors float32) in one file and an index of lengths, memory-mapped, in the manner "
+    "of Megatron-LM; a `DataLoader` draws the order",
     "memmap nanoGPT": "raw ids in one file; a batch is slices of it at random positions, so there are no samples",
     "mds": "MDS of mosaicml-streaming: shards of 64 MB, its `StreamingDataset` under a `DataLoader`; with zstd, shards "
     "are inflated on local disk before they are read",
@@ -88,8 +88,8 @@ ABOUT = {
     "byte for each of so many parts of a vector",
     "zstd -3": "the raw ids as one zstd file, which can only be read from its beginning: a yardstick of size",
     "ranges of a .bin": "raw ids behind a server, a request for each sample",
-    "whole shards": "raw ids in files of 2 million, plain or zstd -3, fetched whole: **a stand-in** for MDS and LitData, "
-    "whose own code is not run there",
+    "whole shards": "raw ids in files of 2 million, plain or zstd -3, fetched whole: **a stand-in** for MDS and "
+    "LitData, whose own code is not run there",
     "tokstore": "a store at each level (`plain`, `fast`, `default`, `small`) with its own loader; for vectors, each "
     "codec, `pca` with the bytes for a vector",
 }

@@ -24,17 +24,15 @@ class Here(Peer):
     def __init__(self, work: Work, folder: Path, option: str) -> None:
         super().__init__(work, folder, option)
         if option.startswith("PQ"):
-            self.notes = {
-                "write_rate": "without polysemous training, which searches by Hamming distance alone make use of"
-            }
+            self.notes = {"write_rate": "without polysemous training, which only searches by Hamming distance use"}
 
     def write(self) -> None:
         """Train the codec, encode the vectors, write the index."""
         vectors = np.asarray(self.work.values).reshape(-1, self.work.size)
         index = faiss.index_factory(self.work.size, self.option, faiss.METRIC_INNER_PRODUCT)
         if hasattr(index, "do_polysemous_training"):
-            # It takes minutes for any number of vectors, and does not change what `reconstruct` returns by more than
-            # the numbers of centroids.
+            # It takes minutes for any number of vectors, and only gives centroids other numbers, which `reconstruct`
+            # does not care for.
             index.do_polysemous_training = False
         index.train(vectors)
         index.add(vectors)
