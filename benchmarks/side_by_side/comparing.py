@@ -70,7 +70,8 @@ def losses(figures: Figures) -> tuple[list[Loss], int]:
                     ahead = best if best is not None and _is_ahead(ours[best], theirs, more) else None
                     ratio, clear = _ratio(theirs, mine, more), not theirs.overlaps(mine)
                     found.append(Loss(workload, measure, at, peer, theirs, reference or "", mine, ratio, clear, ahead))
-    return sorted(found, key=lambda one: -(float("inf") if one.ratio is None else one.ratio)), compared
+    # What tokstore cannot do comes first; last, what has no ratio because a figure is zero, such as growth of memory.
+    return sorted(found, key=lambda one: -(one.ratio or (0.0 if one.ours else float("inf")))), compared
 
 
 def _is_ahead(one: Figure, other: Figure, more: bool) -> bool:

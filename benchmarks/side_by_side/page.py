@@ -125,8 +125,10 @@ def _circumstances(results: Mapping[str, Any]) -> str:
     """Return where and how the figures were taken."""
     lines = [f"- Machine: {_machine(results)}"]
     facts = dict(results.get("machine", {}))
-    rest = ", ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in facts.items() if key != "name")
-    lines += [f"- {rest[0].upper()}{rest[1:]}"] if rest else []
+    said = {"memory_gb": "GB of memory", "load_before": "processes running before it began, on average"}
+    rest = [f"{_plain(facts[key])} {text}" for key, text in said.items() if key in facts]
+    rest += [_plain(facts[key]) for key in ("system",) if key in facts]
+    lines += [f"- {', '.join(rest)}"] if rest else []
     if results.get("date"):
         took = f", in {results['seconds'] / 60:.0f} minutes" if results.get("seconds") else ""
         lines.append(f"- Taken {_plain(results['date'])}{took}")
@@ -152,8 +154,8 @@ def _what(figures: Figures) -> str:
     there = {measure for workload in figures.workloads() for measure, _ in figures.measures(workload)}
     lines = [f"- **{one.title}**: {one.about}." for name, one in MEASURES.items() if name in there and one.about]
     text = (
-        "A cell is the median of several runs, with the least and the greatest behind it; above a table stands how many "
-        "runs. Of sizes, times and memory less is better, of rates more. A dash is what a peer cannot do, or what "
+        "A cell is the median of several runs, with the least and the greatest behind it; above a table stands how "
+        "many runs. Of sizes, times and memory less is better, of rates more. A dash is what a peer cannot do, or what "
         "failed; the lines below a table say which. A rate is broken off after some tenths of a second where an epoch "
         "takes longer. M is 10⁶, a MB 10⁶ bytes; of codes and vectors, rates and bits count single codes and values."
     )
@@ -215,12 +217,19 @@ def _measured(figures: Figures, workload: str, columns: Sequence[tuple[str, floa
 
 def _notes(figures: Figures, workload: str, measures: Sequence[str]) -> str:
     """Return what has to be known of the cells, equal notes joined."""
-    joined: dict[str, list[str]] = {}
+    joined: dict[str, dict[str, list[str]]] = {}
     for (one, peer, measure), note in figures.notes.items():
         if one == workload and measure in measures and note != "was not measured":
-            joined.setdefault(note, []).append(f"{_plain(peer)} ({measure_of(measure).title})")
-    lines = ((", ".join(dict.fromkeys(places)), _plain(_without_paths(note))) for note, places in joined.items())
-    return "\n".join(f"- {places}: {note}" for places, note in lines)
+            joined.setdefault(note, {}).setdefault(_plain(peer), []).append(measure_of(measure).title)
+    lines = []
+    for note, peers in joined.items():
+        # Peers with the same measures stand together.
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for peer, titles in peers.items():
+            alike.setdefault(tuple(dict.fromkeys(titles)), []).append(peer)
+        places = (f"{', '.join(names)} ({', '.join(titles)})" for titles, names in alike.items())
+        lines.append(f"- {'; '.join(places)}: {_plain(_without_paths(note))}")
+    return "\n".join(lines)
 
 
 def _losses(figures: Figures) -> str:
@@ -256,11 +265,11 @@ def _line(losing: list[Loss]) -> str:
     others = [peer for peer in dict.fromkeys(each.peer for each in losing) if peer != one.peer]
     where = "" if one.at is None else f" at {number_text(one.at)}"
     unit = f" {_plain(one.theirs.unit)}" if one.theirs.unit else ""
-    ours = "nothing" if one.ours is None else number_text(one.ours.median)
     text = f"- **{_plain(one.workload)}, {measure_of(one.measure).title}{where}**: {_plain(one.peer)} has "
-    text += f"{number_text(one.theirs.median)}{unit}, {_plain(one.reference)} {ours}"
+    text += f"{number_text(one.theirs.median)}{unit}, "
+    text += "tokstore does not do it" if one.ours is None else f"{_plain(one.reference)} {number_text(one.ours.median)}"
     if one.ratio is not None:
-        text += f": {number_text(one.ratio)} × better"
+        text += f": {number_text(one.ratio)} × better" if one.ratio >= 1.01 else ": better by less than 1 %"
     if not one.is_clear:
         text += ", in ranges that meet"
     if one.best is not None:

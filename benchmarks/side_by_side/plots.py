@@ -16,7 +16,7 @@ __all__ = ["Plot", "draw", "frontier", "plots_of"]
 
 Points = list[tuple[float, float]]
 _WORKERS = (("shuffled_rate", 0.0), ("workers1_rate", 1.0), ("workers2_rate", 2.0))
-_COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#999999", "#994455", "#004488", "#bb5566")
+_COLOURS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#aa3377", "#999999", "#8c564b", "#222222", "#e69f00")
 _OURS = "#ee6677"
 _MARKS = "osD^vPX"
 
@@ -32,7 +32,8 @@ class Plot:
         series: Points by peer.
         frontier: Points that no other has both less of x and more of y than; nothing where that makes no sense.
         is_line: Points of a peer are joined.
-        is_log_x: The x axis is logarithmic; the y axis always is.
+        is_log_x: The x axis is logarithmic.
+        is_log_y: The y axis is.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Plot:
     frontier: Points = field(default_factory=list)
     is_line: bool = True
     is_log_x: bool = False
+    is_log_y: bool = True
 
 
 def plots_of(figures: Figures) -> list[Plot]:
@@ -78,15 +80,24 @@ def _unit(figures: Figures, workload: str, peer: str) -> str | None:
 
 
 def _frontier(figures: Figures, workload: str, unit: str) -> Plot:
-    """Size against speed."""
+    """Size against speed, or against recall where stored vectors differ from those that were given."""
     series: dict[str, Points] = {}
+    measures = "bits_per_token", "shuffled_rate"
+    if is_lossy := any(measure == "recall_at_10" for measure, _ in figures.measures(workload)):
+        measures = "bytes_per_vector", "recall_at_10"
+    size_unit = ""
     for peer in figures.peers(workload):
-        size, rate = (figures.get(workload, peer, name) for name in ("bits_per_token", "shuffled_rate"))
+        size, rate = (figures.get(workload, peer, name) for name in measures)
         if size and rate and min(size.median, rate.median) > 0:
             series[peer] = [(size.median, rate.median)]
+            size_unit = size.unit
     best = frontier([point for points in series.values() for point in points])
-    title = f"{workload}: size against speed"
-    return Plot(f"{_slug(workload)}-frontier", title, "bits at rest", f"{unit}, shuffled", series, best, is_line=False)
+    name = f"{_slug(workload)}-frontier"
+    if is_lossy:
+        title = f"{workload}: size against recall"
+        return Plot(name, title, size_unit, "recall at 10", series, best, is_line=False, is_log_x=True, is_log_y=False)
+    title, label = f"{workload}: size against speed", size_unit or "bits at rest"
+    return Plot(name, title, label, f"{unit}, shuffled, later epochs", series, best, is_line=False)
 
 
 def _workers(figures: Figures, workload: str, unit: str) -> Plot:
@@ -141,9 +152,17 @@ def draw(plot: Plot, folder: Path) -> Path:
     matplotlib.rcParams.update({"svg.hashsalt": "tokstore", "svg.fonttype": "none", "font.size": 9})
     sheet = Sheet(figsize=(8.4, 4.8), layout="constrained")
     axes: Any = sheet.add_subplot()
-    axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label, yscale="log")
+    axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
+    if plot.is_log_y:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     if plot.is_log_x and all(x > 0 for points in plot.series.values() for x, _ in points):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    places = sorted({x for points in plot.series.values() for x, _ in points})
+    if plot.is_line and len(places) <= 6:
+        axes.set_xticks(places, [f"{x:,g}" for x in places], minor=False)
+        axes.minorticks_off()
     if plot.frontier:
         axes.step(*zip(*plot.frontier, strict=True), where="post", color="#bbbbbb", linestyle="--", label="frontier")
     others = [peer for peer in plot.series if not is_ours(peer)]

@@ -36,7 +36,7 @@ MEASURES = {
     "rss_growth_mb": "MB",
     "cpu_seconds_per_1e9": "s",
     "bytes_per_vector": "bytes/vector",
-    "recall_at_10": "of 1",
+    "recall_at_10": "share",
 }
 """Every measure and its unit; ``one`` and ``many`` are what the workload counts: tokens, codes, values of vectors."""
 
