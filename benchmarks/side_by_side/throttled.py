@@ -6,9 +6,9 @@ library does only once:
 
 - ``ranges of a .bin``: raw ids, one ranged GET per sample, a full permutation, 32 requests under way. This is what
   np.memmap's order costs from afar.
-- ``whole shards``, ``whole shards zstd``: files of raw ids, plain or zstd -3, fetched whole in a shuffled order, four
-  under way, shuffled inside. It stands for MDS and LitData, whose own download code is not run: it is the bytes of
-  their shards and no work but inflating them, so the packages can only be slower. The order is a weaker one.
+- ``stand-in for MDS and LitData``, ``zstd stand-in for MDS and LitData``: files of raw ids, plain or zstd -3, fetched whole in a shuffled order, four
+  under way, shuffled inside. The own download code of these packages is not run: it is the
+  bytes of their shards and no work but inflating them, so the packages can only be slower. The order is a weaker one.
 - ``parquet zstd``: row groups by pyarrow over ranged GETs, in a shuffled order, four under way, shuffled inside.
 - ``tokstore plain``, ``fast``, ``default`` and ``small``: a store opened at its URL, streamed by its loader.
 
@@ -250,15 +250,15 @@ def _store(level: str) -> Callable[[str, dict[str, Any]], Iterator[Any]]:
 
 READERS: dict[str, Callable[[str, dict[str, Any]], Iterator[Any]]] = {
     "ranges of a .bin": _ranges,
-    "whole shards": _shards,
-    "whole shards zstd": _zstd_shards,
+    "stand-in for MDS and LitData": _shards,
+    "zstd stand-in for MDS and LitData": _zstd_shards,
     "parquet zstd": _parquet,
     **{f"tokstore {level}": _store(level) for level in LEVELS},
 }
 NOTES = {
     "ranges of a .bin": "np.memmap's order from afar: a GET for each sample, 32 under way",
-    "whole shards": "a stand-in for MDS and LitData: the bytes of their shards, without their code, in a weaker order",
-    "whole shards zstd": "a stand-in for MDS and LitData with zstd: their bytes, without their code, in a weaker order",
+    "stand-in for MDS and LitData": "not run by these packages: the bytes of their shards, fetched whole, without their code, in a weaker order",
+    "zstd stand-in for MDS and LitData": "not run by these packages: the bytes of their zstd shards, fetched whole, without their code, in a weaker order",
 }
 
 
@@ -382,7 +382,7 @@ def main(arguments: list[str] | None = None) -> int:
     _add(chosen.results, records, command_of("benchmarks.side_by_side.throttled", given))
     for one in records:
         where = "" if "at" not in one else f" at {one['at']:g} MB/s"
-        print(f"{one['peer']:20} {one['measure']}{where}: {one['median']:g} ({one['low']:g} to {one['high']:g})")
+        print(f"{one['peer']:34} {one['measure']}{where}: {one['median']:g} ({one['low']:g} to {one['high']:g})")
     return 0
 
 

@@ -6,7 +6,9 @@
 - ``vectors``: embeddings, one sample each.
 
 Texts and tokenizers come from a folder (see `benchmarks.corpora`), else texts are the sources of the standard library
-and of installed packages, and one byte-level BPE is trained on them: its first merges are the smaller vocabulary.
+and of installed packages, and one byte-level BPE is trained on half of them: its first merges are the smaller one.
+The sources of an environment that has the peers make 128,256 ids; from fewer sources come fewer, and the workload is
+named by what there is.
 """
 
 from __future__ import annotations
@@ -195,19 +197,33 @@ def _tokens(
         return
     texts = list(_sources())
     most = sum(map(len, texts)) / 1e6
-    say(f"training a tokenizer on {most:.0f} MB of sources")
+    say(f"training a tokenizer on half of {most:.0f} MB of sources")
     merges = _train(texts)
+    made: set[int] = set()
     for vocab in _VOCABS:
         tokenizer = _smaller(merges, vocab)
         size = tokenizer.get_vocab_size()
+        if size in made:
+            say(f"no {vocab:,} ids: the sources of this machine make {size:,}; --data brings others")
+            continue
+        made.add(size)
         say(f"tokenizing with {size:,} ids")
-        ids = [
-            np.asarray(one.ids, np.uint32)
-            for i in range(0, len(texts), 256)
-            for one in tokenizer.encode_batch(texts[i : i + 256])
-        ]
-        source = f"{most:.0f} MB of the Python sources of this machine, by a tokenizer trained on half of them"
-        yield size, _joined(ids), source
+        source = (
+            f"Python sources of this machine, {most:.0f} MB at most, by a tokenizer that was trained on half of them "
+            "and so fits them better than one of other texts"
+        )
+        yield size, _joined(_encoded(tokenizer, texts, tokens)), source
+
+
+def _encoded(tokenizer: Any, texts: list[str], tokens: int) -> list[NDArray[Any]]:
+    """Return the ids of texts, until there are as many as are asked for."""
+    found: list[NDArray[Any]] = []
+    for i in range(0, len(texts), 256):
+        found += [np.asarray(one.ids, np.uint32) for one in tokenizer.encode_batch(texts[i : i + 256])]
+        tokens -= sum(map(len, found[i:]))
+        if tokens <= 0:
+            break
+    return found
 
 
 def _joined(documents: list[NDArray[Any]]) -> NDArray[Any]:
@@ -245,7 +261,7 @@ def _train(texts: list[str]) -> dict[str, Any]:
     made.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=_VOCABS[-1], initial_alphabet=alphabet, show_progress=False)
-    step = max(1, sum(map(len, texts)) // _TRAINED_ON)
+    step = -(-sum(map(len, texts)) // _TRAINED_ON)
     made.train_from_iterator(texts[::step], trainer)
     return dict(json.loads(made.to_str()))
 

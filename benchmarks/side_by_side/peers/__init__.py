@@ -87,9 +87,10 @@ ABOUT = {
     "faiss": "the codecs of faiss as a file of vectors: SQ8 and SQ4 keep 8 and 4 bits a dimension, PQ96 and PQ48 one "
     "byte for each of so many parts of a vector",
     "zstd -3": "the raw ids as one zstd file, which can only be read from its beginning: a yardstick of size",
-    "ranges of a .bin": "raw ids behind a server, a request for each sample",
-    "whole shards": "raw ids in files of 2 million, plain or zstd -3, fetched whole: **a stand-in** for MDS and "
-    "LitData, whose own code is not run there",
+    "ranges of a .bin": "only behind a server: raw ids, a request for each sample, as np.memmap's order asks for",
+    "stand-in for MDS": "only behind a server: raw ids in files of 2 million, fetched whole. The own code of MDS and "
+    "LitData is not run there, and can only be slower; the order is a weaker one",
+    "zstd stand-in": "the same with files in zstd -3",
     "tokstore": "a store at each level (`plain`, `fast`, `default`, `small`) with its own loader; for vectors, each "
     "codec, `pca` with the bytes for a vector",
 }
