@@ -6,9 +6,9 @@ library does only once:
 
 - ``ranges of a .bin``: raw ids, one ranged GET per sample, a full permutation, 32 requests under way. This is what
   np.memmap's order costs from afar.
-- ``stand-in for MDS and LitData``, ``zstd stand-in for MDS and LitData``: files of raw ids, plain or zstd -3, fetched whole in a shuffled order, four
-  under way, shuffled inside. The own download code of these packages is not run: it is the
-  bytes of their shards and no work but inflating them, so the packages can only be slower. The order is a weaker one.
+- ``stand-in for MDS and LitData``, ``zstd stand-in for MDS and LitData``: files of raw ids, plain or zstd -3, fetched
+  whole in a shuffled order, four under way, shuffled inside. The own download code of these packages is not run: it is
+  the bytes of their shards and no work but inflating them, so they can only be slower. The order is a weaker one.
 - ``parquet zstd``: row groups by pyarrow over ranged GETs, in a shuffled order, four under way, shuffled inside.
 - ``tokstore plain``, ``fast``, ``default`` and ``small``: a store opened at its URL, streamed by its loader.
 
@@ -257,8 +257,8 @@ READERS: dict[str, Callable[[str, dict[str, Any]], Iterator[Any]]] = {
 }
 NOTES = {
     "ranges of a .bin": "np.memmap's order from afar: a GET for each sample, 32 under way",
-    "stand-in for MDS and LitData": "not run by these packages: the bytes of their shards, fetched whole, without their code, in a weaker order",
-    "zstd stand-in for MDS and LitData": "not run by these packages: the bytes of their zstd shards, fetched whole, without their code, in a weaker order",
+    "stand-in for MDS and LitData": "the bytes of their shards, fetched whole, without their code, in a weaker order",
+    "zstd stand-in for MDS and LitData": "the bytes of their zstd shards, fetched whole and inflated, without their code",
 }
 
 
