@@ -100,7 +100,11 @@ def readme_table(results: Mapping[str, Any]) -> str:
         rows.append(row)
     what = f"{' / '.join(pair)}, rates in M tokens/s, shuffled in later epochs, medians"
     return "\n\n".join(
-        [f"`make bench`, {_machine(results)}; {what}:", _table(["", *(title for title, _ in _README)], rows)]
+        [
+            f"`make bench`, {_machine(results)}; {what}. All measures, plots, and what we lose at are in "
+            "[docs/benchmarks.md](docs/benchmarks.md).",
+            _table(["", *(title for title, _ in _README)], rows),
+        ]
     )
 
 

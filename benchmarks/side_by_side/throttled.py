@@ -258,7 +258,7 @@ READERS: dict[str, Callable[[str, dict[str, Any]], Iterator[Any]]] = {
 NOTES = {
     "ranges of a .bin": "np.memmap's order from afar: a GET for each sample, 32 under way",
     "stand-in for MDS and LitData": "the bytes of their shards, fetched whole, without their code, in a weaker order",
-    "zstd stand-in for MDS and LitData": "the bytes of their zstd shards, fetched whole and inflated, without their code",
+    "zstd stand-in for MDS and LitData": "the bytes of their zstd shards, fetched whole, without their code",
 }
 
 
