@@ -45,8 +45,13 @@ class Corpus:
     lengths: NDArray[np.int64]
 
 
-def load_corpora(folder: str | None) -> list[Corpus]:
-    """Load and tokenize every corpus in every vocabulary of a folder, or the standard library's sources."""
+def load_corpora(folder: str | None, near: int | None = None) -> list[Corpus]:
+    """Load and tokenize every corpus in every vocabulary of a folder, or the standard library's sources.
+
+    Args:
+        folder: Of texts and tokenizers.
+        near: Of the tokenizers only the one whose name says the nearest number of ids.
+    """
     if folder is None:
         texts = list(_standard_library())
         return [_tokenize("stdlib", texts, _train(texts))]
@@ -55,6 +60,8 @@ def load_corpora(folder: str | None) -> list[Corpus]:
     sources = sorted(path for path in where.iterdir() if re.fullmatch(r"[\w-]+\.jsonl(\.gz|\.zst)?", path.name))
     if not tokenizers or not sources:
         raise SystemExit(f"{folder} needs <name>.jsonl[.zst|.gz] files and bpe-<vocab>.json[.zst] tokenizers")
+    if near is not None:
+        tokenizers = [min(tokenizers, key=lambda path: abs(int(path.name[4:].partition(".")[0]) - near))]
     from tokenizers import Tokenizer
 
     found = []

@@ -371,9 +371,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--peers takes of {','.join(READERS)}, with commas between; unknown: {','.join(unknown)}")
     from benchmarks.corpora import load_corpora
 
-    corpora = load_corpora(chosen.data)
-    vocab = min((one.vocab_size for one in corpora), key=lambda size: abs(size - 50_257))
-    values = np.concatenate([one.values for one in corpora if one.vocab_size == vocab])[: chosen.tokens]
+    corpora = load_corpora(chosen.data, near=50_257)
+    vocab = corpora[0].vocab_size
+    values = np.concatenate([one.values for one in corpora])[: chosen.tokens]
     levels = [level for level in LEVELS if f"tokstore {level}" in peers]
     with tempfile.TemporaryDirectory(prefix="tokstore-throttled-") as name:
         prepare(values, chosen.seq_len, vocab, Path(name), levels)
