@@ -252,10 +252,11 @@ class TokenDecoder:
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
-        """Decode several blocks: one after the other, so that ranks are looked up while they lie in the cache; but
-        beside other threads together, because each call that lets go of the interpreter then waits to have it back.
+        """Decode several blocks: one after the other, so that ranks are looked up while they lie in the cache; but on a
+        thread beside the main one together, because each call that lets go of the interpreter may wait to have it back.
         """
-        if len(blocks) > 1 and threading.active_count() > 1 and self._decode_together(blocks):
+        beside = threading.get_ident() != threading.main_thread().ident
+        if beside and len(blocks) > 1 and self._decode_together(blocks):
             return
         entries, largest = self._entries, np.maximum.reduce
         table = self._short_table(blocks[0][2].dtype) if blocks else None
