@@ -78,14 +78,7 @@ def test_tables_have_medians_and_ranges() -> None:
     assert first.index("| memmap Megatron") < first.index(f"| {OURS}")
     said = ("a machine", "--rounds 5", "lance is not installed", "mds: ordered: batch 3", "torch 2", "0 of 1 pairs")
     for one in said:
-        "a machine",
-        "--rounds 5",
-        "lance is not installed",
-        "mds: ordered: batch 3",
-        "torch 2",
-        "0 of 1 pairs",
-    ):
-        assert said in text
+        assert one in text
 
 
 def test_every_lost_cell_is_listed_with_its_ratio() -> None:
