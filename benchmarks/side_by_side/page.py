@@ -34,7 +34,7 @@ _GROUPS = (
         ("ordered_rate", "shuffled_rate_first", "shuffled_rate", "workers1_rate", "workers2_rate", "cold_rate"),
     ),
     ("Single samples at random", ("get_rate", "take_rate")),
-    ("From an object store, by MB/s of bandwidth", ("throttled_rate", "requests_per_gb")),
+    ("From an object store of little bandwidth", ("throttled_rate", "requests_per_gb")),
     ("Time to the first batch", ("open_ms", "first_batch_ms", "resume_ms")),
     ("What it takes", ("rss_mb", "rss_growth_mb", "cpu_seconds_per_1e9")),
 )  # fmt: skip
@@ -46,6 +46,7 @@ _KINDS = {
     "codes": "Images as tokens of a codebook, one sample each.",
     "vectors": "Embeddings, one sample each.",
 }
+_AT = {"throttled_rate": " MB/s"}
 _README = (
     ("bits/token", "bits_per_token"),
     ("shuffled", "shuffled_rate"),
@@ -210,7 +211,7 @@ def _measured(figures: Figures, workload: str, columns: Sequence[tuple[str, floa
     for measure, at in columns:
         units = {one.unit for peer in figures.peers(workload) if (one := figures.get(workload, peer, measure, at))}
         unit = f", {min(units)}" if units - {""} else ""
-        head.append(f"{measure_of(measure).title}{'' if at is None else f' at {number_text(at)}'}{unit}")
+        head.append(f"{measure_of(measure).title}{_where(measure, at)}{unit}")
     rows = []
     for peer in figures.peers(workload):
         cells = [figures.get(workload, peer, measure, at) for measure, at in columns]
@@ -267,7 +268,7 @@ def _line(losing: list[Loss]) -> str:
     """Return a sentence for a measure of a workload: who is ahead, and by how much."""
     one = losing[0]
     others = [peer for peer in dict.fromkeys(each.peer for each in losing) if peer != one.peer]
-    where = "" if one.at is None else f" at {number_text(one.at)}"
+    where = _where(one.measure, one.at)
     unit = f" {_plain(one.theirs.unit)}" if one.theirs.unit else ""
     text = f"- **{_plain(one.workload)}, {measure_of(one.measure).title}{where}**: {_plain(one.peer)} has "
     text += f"{number_text(one.theirs.median)}{unit}, "
@@ -283,7 +284,7 @@ def _line(losing: list[Loss]) -> str:
 
 def _loss(one: Loss) -> list[str]:
     """Return a row for a cell."""
-    where = "" if one.at is None else f" at {number_text(one.at)}"
+    where = _where(one.measure, one.at)
     return [
         one.workload,
         f"{measure_of(one.measure).title}{where}",
@@ -356,6 +357,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _without_paths(text: str) -> str:
     """Return a text in which files of the machine are named without their folders."""
     return re.sub(r"(?<![\w/.:])/(?:[^\s/'\"]+/)+", "", text)
+
+
+def _where(measure: str, at: float | None) -> str:
+    """Return the position of a figure, as the heading of its column has it."""
+    return "" if at is None else f" at {number_text(at)}{_AT.get(measure, '')}"
 
 
 def _plain(value: object) -> str:

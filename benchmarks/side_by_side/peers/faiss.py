@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.side_by_side.peers.contract import BATCH, Cannot, Peer
 from benchmarks.side_by_side.workloads import Work
 
-
 _POINTS = 39
 """Training vectors for each centroid of a product quantizer: the fewest that faiss takes without a warning."""
-_TRAINING = (
-    f"trained on {_POINTS} vectors for each centroid, the fewest that faiss advises, and not for Hamming distance"
-)
+_TRAINING = f"trained on {_POINTS} vectors for each centroid, the fewest that faiss advises; not for Hamming distance"
 
 
 class Here(Peer):
@@ -36,7 +33,7 @@ class Here(Peer):
     def write(self) -> None:
         """Train the codec, encode the vectors, write the index."""
         vectors = np.asarray(self.work.values).reshape(-1, self.work.size)
-        index = faiss.index_factory(self.work.size, self.option, faiss.METRIC_INNER_PRODUCT)
+        index: Any = faiss.index_factory(self.work.size, self.option, faiss.METRIC_INNER_PRODUCT)
         if hasattr(index, "do_polysemous_training"):
             # It takes minutes for any number of vectors, and only gives centroids other numbers, which `reconstruct`
             # does not care for.
