@@ -109,8 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         for number, course in enumerate(courses):
             left = 60 * chosen.minutes - (time.monotonic() - begun)
             share = weights[course.work.name] / sum(weights[one.work.name] for one in courses[number:])
-            rounds = chosen.rounds if not chosen.quick else 1 if number else 2
-            course.again(rounds, left * share)
+            course.again(1 if chosen.quick else chosen.rounds, left * share)
             course.clear()
             save()
     for error in results.errors:
