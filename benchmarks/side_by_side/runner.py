@@ -26,7 +26,7 @@ _VECTORS_ONLY = {"bytes_per_vector", "recall_at_10"}
 _ONCE = {"start", "vectors", "check"}
 _FEW = {"write": 3, "cold": 3, "workers1": 3, "workers2": 3}
 """How often what takes long is done at most; the rest as often as `rounds` says."""
-_LONGEST = {"write": 120.0, "check": 90.0}
+_LONGEST = {"write": 180.0, "check": 90.0}
 """Seconds after which a process that does not answer is ended, where it is not `_PATIENCE`."""
 _PATIENCE = 60.0
 
