@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -69,11 +68,8 @@ class _Lines:
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows."""
-        if self._ids is None:
-            yield from (self._batch(*one) for one in self._parsed(parse_all))
-            return
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tokstore-digits") as pool:
-            yield from (self._batch(*one) for one in self._parsed(IdLines(self._ids, pool).parse))
+        parse = parse_all if self._ids is None else IdLines(self._ids).parse
+        yield from (self._batch(*one) for one in self._parsed(parse))
 
     def _batch(self, path: str, numbers: list[int], lines: ParsedLines) -> Batch:
         """Return lines as a batch."""
