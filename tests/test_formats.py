@@ -26,6 +26,7 @@ from tokstore.errors import CorruptError, ExistsError, MissingFileError, Tokstor
 from tokstore_tools.formats.contract import ReadOptions
 from tokstore_tools.formats.json_ids import IdLines
 from tokstore_tools.formats.registry import all_formats, format_named, format_of
+from tokstore_tools.formats.seit import decode_codes
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -344,6 +345,9 @@ def test_datatrove_and_seit(tmp_path: Path) -> None:
     (tmp_path / "val-token.data.bin.gz").write_bytes(gzip.compress(b"".join(coded)[:-1]))
     with pytest.raises(TruncatedError, match="ends before the last image"):
         ts.pack(tmp_path / "val-token.data.bin.gz", tmp_path / "f")
+    for bad in (bytes([7, 255]), bytes([255, 255, 3])):
+        with pytest.raises(CorruptError, match="has no byte of its own behind it"):
+            decode_codes(bytes([9]) + bad, np.array([0, 1, len(bad) + 1]), "x")
 
 
 def test_text_columns_are_tokenized(tmp_path: Path, tokenizer_file: Path) -> None:
