@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import tokstore as ts
 
-__all__ = ["PATHS", "READ_ONLY", "own_reader", "write_source"]
+__all__ = ["PATHS", "READ_ONLY", "columns_of", "own_reader", "write_source"]
 
 PATHS = {
     "parquet": "x.parquet", "arrow": "x.arrow", "hf": "x.hf", "mds": "mds", "jsonl": "x.jsonl", "webdataset": "x.tar",
-    "megatron": "m.idx", "bin": "x.bin", "npy": "x.npy", "litdata": "litdata", "datatrove": "x.ds",
+    "megatron": "m.idx", "bin": "x.bin", "npy": "x.npy", "litdata": "litdata", "datatrove": "x.ds", "lmdb": "x.lmdb",
+    "seit": "seit",
 }  # fmt: skip
 """What the source of each format is called."""
 
-READ_ONLY = ("litdata", "datatrove")
+READ_ONLY = ("litdata", "datatrove", "lmdb", "seit")
 _CHUNK_BYTES = 64 << 20
+_CODES, _ESCAPE, _CLASSES, _SPREAD = 391, 255, 1000, 7  # of SeiT
+Columns = dict[str, Any]
+
+
+def columns_of(name: str, ids: ts.Ragged, kind: ts.Tokens, codes: NDArray[np.uint16]) -> tuple[Columns, Columns]:
+    """Return the types and values of the columns that a format carries.
+
+    SeiT's are images of codes with labels, LMDB's a record for each sample, its ids as bytes; others' ids as tokens.
+    """
+    if name == "lmdb":
+        values = [row.astype(f"<u{ids.values.itemsize}").tobytes() for row in ids]
+        keys = [f"{i:010d}" for i in range(len(values))]
+        return {"key": ts.Text(), "value": ts.Bytes()}, {"key": keys, "value": values}
+    if name == "seit":
+        labels = np.arange(len(codes)) * _SPREAD % _CLASSES
+        return {"codes": ts.Codes(_CODES, codes.shape[1:]), "label": ts.Label()}, {"codes": codes, "label": labels}
+    return {"tokens": kind}, {"tokens": ids}
 
 
 def own_reader(name: str, path: str, dtype: str) -> Callable[[], Any]:
@@ -59,13 +81,20 @@ def own_reader(name: str, path: str, dtype: str) -> Callable[[], Any]:
         return lambda: sum(len(row["tokens"]) for row in litdata.StreamingDataset(path))
     if name == "webdataset":
         return lambda: _tar(path)
+    if name == "lmdb":
+        import lmdb
+
+        return lambda: _records(lmdb, path)
+    if name == "seit":
+        return lambda: _images(path)
     if name == "megatron":
         return lambda: np.fromfile(path[:-4] + ".bin", dtype).sum()
     return lambda: np.load(path).sum() if name == "npy" else np.fromfile(path, dtype).sum()
 
 
-def write_source(name: str, path: str, ids: ts.Ragged) -> None:
-    """Write a source of a format that tokstore only reads: LitData with its package, datatrove's as it is described.
+def write_source(name: str, path: str, columns: Columns) -> None:
+    """Write a source of a format that tokstore only reads: LitData and LMDB with their packages, datatrove's and SeiT's
+    as they are described.
 
     Raises:
         ImportError: The package is not there.
@@ -75,11 +104,22 @@ def write_source(name: str, path: str, ids: ts.Ragged) -> None:
 
         os.mkdir(path)
         out = BinaryWriter(path, chunk_bytes=_CHUNK_BYTES)
-        for i, row in enumerate(ids):
+        for i, row in enumerate(columns["tokens"]):
             out[i] = {"tokens": row}
         out.done()
         out.merge(1)
         return
+    if name == "lmdb":
+        import lmdb
+
+        with lmdb.open(path, map_size=1 << 34) as environment, environment.begin(write=True) as transaction:
+            for key, value in zip(columns["key"], columns["value"], strict=True):
+                transaction.put(key.encode(), value, append=True)
+        return
+    if name == "seit":
+        _write_images(path, columns)
+        return
+    ids = columns["tokens"]
     ids.values.astype(f"<u{ids.values.itemsize}").tofile(path)
     np.cumsum(ids.lengths).astype("<u8").tofile(path + ".index")
     with open(path + ".metadata", "w", encoding="utf-8") as file:
@@ -90,6 +130,46 @@ def _ipc(pa: Any, path: str) -> Iterator[Any]:
     """Yield the batches of an Arrow file."""
     reader = pa.ipc.open_file(pa.memory_map(path))
     return (reader.get_batch(i) for i in range(reader.num_record_batches))
+
+
+def _write_images(path: str, columns: Columns) -> None:
+    """Write a split of SeiT's: an id below 255 is a byte, another one 255 and the rest."""
+    codes = columns["codes"].reshape(len(columns["codes"]), -1)
+    is_long = codes >= _ESCAPE
+    stream = np.insert(codes - _ESCAPE * is_long, np.flatnonzero(is_long), _ESCAPE).astype(np.uint8)
+    offsets = io.BytesIO()
+    np.save(offsets, np.append(0, np.cumsum(codes.shape[1] + is_long.sum(axis=1))))
+    os.mkdir(path)
+    for ending, data in (("token.data.bin.gz", stream.tobytes()), ("token.index.npy.gz", offsets.getvalue())):
+        with open(os.path.join(path, f"train-{ending}"), "wb") as file:
+            file.write(gzip.compress(data))
+    with open(os.path.join(path, "train-label.txt"), "w", encoding="ascii") as text:
+        text.writelines(f"{one}\n" for one in columns["label"].tolist())
+
+
+def _images(path: str) -> int:
+    """Read a split as SeiT's loader does: the whole stream is inflated, and each image is gone through byte by byte."""
+    with gzip.open(os.path.join(path, "train-token.data.bin.gz")) as file:
+        data = file.read()
+    with gzip.open(os.path.join(path, "train-token.index.npy.gz")) as file:
+        offsets = np.load(io.BytesIO(file.read())).tolist()
+    total = 0
+    for start, stop in pairwise(offsets):
+        codes, above = [], 0
+        for byte in data[start:stop]:
+            if byte == _ESCAPE:
+                above = _ESCAPE
+            else:
+                codes.append(above + byte)
+                above = 0
+        total += len(np.array(codes, np.int64))
+    return total
+
+
+def _records(lmdb: Any, path: str) -> int:
+    """Read all records of an LMDB."""
+    with lmdb.open(path, readonly=True, lock=False) as environment, environment.begin() as transaction:
+        return sum(len(value) for _, value in transaction.cursor())
 
 
 def _tar(path: str) -> int:

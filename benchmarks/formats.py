@@ -1,7 +1,7 @@
 """Foreign formats measured: bytes, and tokens a second in and out, beside what limits them.
 
 python -m benchmarks.formats                  # 10**7 ids of the standard library's own sources, all formats
-python -m benchmarks.formats --data FOLDER    # <name>.jsonl[.zst] and bpe-<vocab>.json[.zst]
+python -m benchmarks.formats --data FOLDER    # <name>.jsonl[.zst], bpe-<vocab>.json[.zst], image-codes.npy[.zst]
 python -m benchmarks.formats --tokens 1000000 --formats parquet,mds
 
 Packing reads the source, writes the store, reads that back and compares; exporting likewise. What limits packing is the
@@ -31,10 +31,12 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
 import tokstore as ts
+from benchmarks.columns import load
 from benchmarks.corpora import Corpus, first_corpus
-from benchmarks.format_readers import PATHS, READ_ONLY, own_reader, write_source
+from benchmarks.format_readers import PATHS, READ_ONLY, columns_of, own_reader, write_source
 from benchmarks.measure import machine, peak_rss, table
 
 TEXTS = ("text in jsonl.zst", "text in parquet", "bytes in jsonl.zst")
@@ -71,6 +73,13 @@ def tiled(corpus: Corpus, tokens: int) -> ts.Ragged:
     return ts.Ragged(values, lengths[:rows])
 
 
+def images(folder: str | None, codes: int) -> NDArray[np.uint16]:
+    """Return images of codes, from a folder if it has some, again and again up to a number of codes."""
+    has_codes = folder is not None and any(Path(folder).glob("image-codes.npy*"))
+    found = load(folder if has_codes else None, "image-codes")
+    return np.resize(found, (max(1, codes // found[0].size), *found.shape[1:]))
+
+
 def again(job: Callable[[], Any], *paths: str) -> Callable[[], Any]:
     """Return a job that first removes what it made before."""
 
@@ -99,7 +108,7 @@ class Measuring:
     """One process that measures.
 
     Args:
-        folder: Where the ids, the texts and the tokenizer are, and where files are made.
+        folder: Where the ids, the codes, the texts and the tokenizer are, and where files are made.
         level: Level of the stores.
         runs: Runs of each job.
     """
@@ -107,6 +116,7 @@ class Measuring:
     def __init__(self, folder: str, level: str, runs: int) -> None:
         self.folder, self.level, self.runs = folder, level, runs
         self.ids = ts.Ragged(np.load(self.path("values.npy")), np.load(self.path("lengths.npy")))
+        self.codes = np.load(self.path("codes.npy"))
         with open(self.path("facts.json"), encoding="utf-8") as file:
             self.end = int(json.load(file)["vocab_size"])  # an id of its own ends documents in files of nothing but ids
 
@@ -114,10 +124,10 @@ class Measuring:
         """Return a path in the folder."""
         return os.path.join(self.folder, name)
 
-    def write(self, kind: ts.Tokens, ids: ts.Ragged, path: str) -> None:
+    def write(self, kinds: Row, columns: Row, path: str) -> None:
         """Write a store from arrays."""
-        with ts.create(path, ts.Schema(tokens=kind), level=self.level) as writer:
-            writer.extend(tokens=ids)
+        with ts.create(path, ts.Schema(kinds), level=self.level) as writer:
+            writer.extend(columns)
 
     def _packed(self, row: Row, source: str, count: int, jobs: dict[str, Callable[[], Any]], options: Row) -> Row:
         """Return what packing a source gives, beside its limits."""
@@ -137,20 +147,21 @@ class Measuring:
         """Measure a format both ways, or the one that there is."""
         from tokstore_tools.formats.registry import format_named
 
-        kind, count, path = ts.Tokens(self.end + 1), len(self.ids.values), self.path(PATHS[name])
+        path, (kinds, columns) = self.path(PATHS[name]), columns_of(name, self.ids, ts.Tokens(self.end + 1), self.codes)
+        count = columns["codes"].size if name == "seit" else len(self.ids.values)
         row: Row = {"format": name, "survives": format_named(name).survives}
         flat: Row = {"doc_end": self.end} if name in ("npy", "bin") else {}
-        store_path = self.path("s")
-        again(partial(self.write, kind, self.ids, store_path), store_path)()
         if name in READ_ONLY:
-            write_source(name, path, self.ids)
+            write_source(name, path, columns)
         else:
+            store_path = self.path("s")
+            again(partial(self.write, kinds, columns, store_path), store_path)()
             job = partial(ts.open(store_path).export, path, format=name, exist="replace", **flat)
             row["exported"] = in_turns({"exported": job}, count, self.runs)["exported"]
             row["stored"] = disk_bytes(store_path)
         dtype = np.dtype("uint16" if self.end < 1 << 16 else "uint32").name
         jobs = {"own reader": own_reader(name, path, dtype)}
-        jobs["our writer"] = again(partial(self.write, kind, self.ids, self.path("w")), self.path("w"))
+        jobs["our writer"] = again(partial(self.write, kinds, columns, self.path("w")), self.path("w"))
         return self._packed(row, path, count, jobs, flat)
 
     def text(self, name: str) -> Row:
@@ -179,7 +190,9 @@ class Measuring:
             data = "".join(json.dumps({"text": one}) + "\n" for one in texts).encode()
             Path(source).write_bytes(zstandard.ZstdCompressor().compress(data))
             jobs["own reader"] = partial(_read_lines, source)
-        jobs["our writer"] = again(partial(self.write, tokenizer.tokens, ids, self.path("w")), self.path("w"))
+        jobs["our writer"] = again(
+            partial(self.write, {"tokens": tokenizer.tokens}, {"tokens": ids}, self.path("w")), self.path("w")
+        )
         jobs["the tokenizer"] = lambda: [len(tokenizer.encode(one).values) for one in batches]
         row = {"format": name, "survives": "the text, through the tokenizer that the store keeps"}
         return self._packed(row, source, len(ids.values), jobs, {} if file is None else {"tokenizer": file})
@@ -242,11 +255,12 @@ def main() -> None:
         return
     began = time.perf_counter()
     texts, tokenizer, corpus = first_corpus(options.data)
-    ids = tiled(corpus, options.tokens)
+    ids, codes = tiled(corpus, options.tokens), images(options.data, options.tokens)
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
         np.save(where / "values.npy", ids.values)
         np.save(where / "lengths.npy", ids.lengths)
+        np.save(where / "codes.npy", codes)
         (where / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
         (where / "facts.json").write_text(json.dumps({"vocab_size": corpus.vocab_size}), encoding="utf-8")
         (where / "texts.json").write_text(json.dumps([texts[i % len(texts)] for i in range(len(ids))]))

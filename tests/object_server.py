@@ -1,7 +1,11 @@
-"""An object server on loopback for tests: the part of S3 that the storage uses, with delays and failures on demand."""
+"""An object server on loopback for tests: the part of S3 that the storage uses, with delays and failures on demand.
+
+Google's XML interface differs in what a client is told, and in the header of a conditional put.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -60,6 +64,19 @@ class ObjectServer:
             "client_options": {"allow_http": True},
             "retry_config": {"max_retries": 3, "backoff": {"init_backoff": timedelta(milliseconds=1)}},
         }
+
+    @property
+    def google_options(self) -> dict[str, Any]:
+        """What a client of ``gs://`` is told: a service account that asks nobody for a token, and our address."""
+        account = {
+            "client_email": "test@example.org",
+            "private_key": "none",
+            "private_key_id": "none",
+            "disable_oauth": True,
+            "gcs_base_url": self.endpoint,
+        }
+        common = {name: self.options[name] for name in ("client_options", "retry_config")}
+        return common | {"service_account_key": json.dumps(account)}
 
     def close(self) -> None:
         """Stop the server and its threads."""
@@ -143,6 +160,10 @@ def _handler(server: ObjectServer) -> type[BaseHTTPRequestHandler]:
             if not silent:
                 self.wfile.write(body)
 
+        def _is_new_only(self) -> bool:
+            """Tell whether a put is for a name that is not taken, in the words of S3 and Azure, or of Google."""
+            return self.headers.get("If-None-Match") == "*" or self.headers.get("x-goog-if-generation-match") == "0"
+
         def _read(self, key: str, head: bool) -> None:
             data = server.objects.get(key)
             if data is None:
@@ -212,7 +233,7 @@ def _handler(server: ObjectServer) -> type[BaseHTTPRequestHandler]:
                 if "uploadId" in query:
                     found = server.uploads.pop(query["uploadId"])
                     body = b"".join(found[number] for number in sorted(found))
-                elif self.headers.get("If-None-Match") == "*" and server.conditional and key in server.objects:
+                elif self._is_new_only() and server.conditional and key in server.objects:
                     status, code = server.taken
                     self._answer(status, f"<Error><Code>{code}</Code></Error>".encode())
                     return

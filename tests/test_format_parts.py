@@ -21,7 +21,7 @@ from tokstore_tools.formats import json_ids
 from tokstore_tools.formats.json_ids import IdLines, id_lists
 from tokstore_tools.formats.tars import TarOut, read_members, read_npy, write_npy
 from tokstore_tools.kept import Kept
-from tokstore_tools.prefetch import map_ahead
+from tokstore_tools.prefetch import map_ahead, read_ahead
 
 MEMBERS = [("a.npy", b"x" * 700), ("ü/b.json", b"{}"), ("empty", b""), ("n" * 99, b"y" * 512), ("c.txt", b"z")]
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -142,6 +142,27 @@ def test_ids_across_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert IdLines("ids").parse([b'{"ids": [1234, 5]}']).ids == ts.Ragged([1234, 5], [2])
 
 
+@settings(max_examples=150)
+@given(
+    st.text("01239, ", max_size=12) | st.lists(st.integers(0, 10**20), max_size=6).map(lambda one: str(one)[1:-1]),
+    st.sampled_from([1, 3, 1 << 18]),
+)
+def test_ids_are_those_of_json(body: str, most: int) -> None:
+    """Whatever stands in a list, its ids are those of `json`, or there is an error where `json` has one."""
+    line = f'{{"ids": [{body}]}}'
+    try:
+        expected = json.loads(line)["ids"]
+    except ValueError:
+        expected = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_ids, "_AT_ONCE", most)
+        found = IdLines("ids").parse([line.encode(), b'{"ids": [4]}'])
+    if expected is None:
+        assert isinstance(found.rows[0], ValueError)
+    else:
+        assert (found.rows[0]["ids"] if found.ids is None else found.ids[0].tolist()) == expected
+
+
 def test_lines_with_and_without_ids(tmp_path: Path) -> None:
     """Lines that lack ids, or have them in another form, stand among plain ones; a bad line is named."""
     lines = ['{"x": 1, "tokens": [1, 2]}', '{"x": 2, "tokens": [3]}', '{"tokens": [ 4 , 5 ], "x": 3}', "[", '{"x": 5}']
@@ -154,6 +175,21 @@ def test_lines_with_and_without_ids(tmp_path: Path) -> None:
     assert store["tokens"].to_list() == [[1, 2], [3], [4, 5]]
     assert store["x"].tolist() == [1, 2, 3]
     assert list(store.schema.names) == ["x", "tokens"]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_leaving_what_is_read_ahead(taken: int) -> None:
+    """A thread that reads ahead ends when nobody wants more, even where it waits for room."""
+    before = threading.active_count()
+    drawn: list[int] = []
+    ahead = read_ahead(map(drawn.append, range(100)), 2)  # type: ignore[func-returns-value]
+    for _ in range(taken):
+        next(ahead)
+    while taken and len(drawn) < taken + 3:  # two wait in line, and the thread with the next one
+        threading.Event().wait(0.001)
+    ahead.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+    assert len(drawn) in ((taken + 3, taken + 4) if taken else (0,))
 
 
 def test_map_ahead() -> None:

@@ -26,6 +26,7 @@ from tokstore.errors import CorruptError, ExistsError, MissingFileError, Tokstor
 from tokstore_tools.formats.contract import ReadOptions
 from tokstore_tools.formats.json_ids import IdLines
 from tokstore_tools.formats.registry import all_formats, format_named, format_of
+from tokstore_tools.formats.seit import decode_codes
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -344,6 +345,9 @@ def test_datatrove_and_seit(tmp_path: Path) -> None:
     (tmp_path / "val-token.data.bin.gz").write_bytes(gzip.compress(b"".join(coded)[:-1]))
     with pytest.raises(TruncatedError, match="ends before the last image"):
         ts.pack(tmp_path / "val-token.data.bin.gz", tmp_path / "f")
+    for bad in (bytes([7, 255]), bytes([255, 255, 3])):
+        with pytest.raises(CorruptError, match="has no byte of its own behind it"):
+            decode_codes(bytes([9]) + bad, np.array([0, 1, len(bad) + 1]), "x")
 
 
 def test_text_columns_are_tokenized(tmp_path: Path, tokenizer_file: Path) -> None:
@@ -569,3 +573,52 @@ def test_ids_without_objects(line: str) -> None:
             row["ids"] = row["ids"].tolist()
         assert isinstance(row, ValueError) if expected is None else row == expected
         assert expected is None or repr(sorted(row)) == repr(sorted(expected))
+
+
+def broken_files(folder: Path, ending: str) -> None:
+    """Write three files of a format in a folder, and cut the first short."""
+    store = ts.open(folder.parent / "s")
+    for i in range(3):
+        store.export(folder / f"{i}{ending}", doc_end=9 if ending in (".npy", ".bin") else None)
+    cut = folder / f"0{ending}".replace(".idx", ".bin")
+    data = cut.read_bytes()
+    cut.write_bytes(data[: len(data) // 4 | 1])  # an odd number is no whole number of ids
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".npy", ".bin", ".idx", ".tar", ".jsonl.zst"])
+def test_a_bad_file_of_a_folder(tmp_path: Path, ending: str) -> None:
+    """One file of several that was cut short is named, and with on_error="skip" left out and counted once."""
+    with ts.create(tmp_path / "s", ts.Schema(tokens=ts.Tokens(10))) as writer:
+        writer.extend(tokens=ts.Ragged(np.arange(8, dtype=np.int32), [3, 4, 1]))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    broken_files(folder, ending)
+    options: dict[str, Any] = {"doc_end": 9} if ending in (".npy", ".bin") else {}
+    with pytest.raises((ValueError, TokstoreError), match=r"0\."):
+        ts.pack(folder, tmp_path / "t", **options)
+    assert not (tmp_path / "t").exists()
+    report = ts.pack(folder, tmp_path / "t", on_error="skip", **options)
+    assert (report.samples, report.tokens, report.bad_rows) == (6, 16, 1)
+    assert "0." in str(report.first_bad)
+    for i in (1, 2):
+        for one in folder.glob(f"{i}.*"):
+            one.unlink()
+    with pytest.raises((ValueError, TokstoreError), match=r"0\."):
+        ts.pack(folder, tmp_path / "u", on_error="skip", format=report.format, **options)
+    assert not (tmp_path / "u").exists()
+
+
+def test_damage_inside_parquet(tmp_path: Path) -> None:
+    """What we write has checksums of pages, so that a byte that flips on the way is no other value."""
+    with ts.create(tmp_path / "s", ts.Schema(tokens=ts.Tokens(50_000))) as writer:
+        writer.extend(tokens=ts.Ragged(RNG.integers(0, 50_000, 900), [900]))
+    ts.open(tmp_path / "s").export(tmp_path / "x.parquet")
+    data = bytearray((tmp_path / "x.parquet").read_bytes())
+    data[700] ^= 1
+    (tmp_path / "x.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.parquet: the file is damaged"):
+        ts.pack(tmp_path / "x.parquet", tmp_path / "t")
+    pq.write_table(pa.table({"input_ids": [[[1]]]}), tmp_path / "y.parquet")
+    with pytest.raises(ValueError, match=r"y\.parquet: column 'input_ids' holds .*flat list"):
+        ts.pack(tmp_path / "y.parquet", tmp_path / "t")
+    assert not (tmp_path / "t").exists()

@@ -199,6 +199,23 @@ def test_a_name_that_is_taken_may_be_a_conflict(server: ObjectServer) -> None:
     assert len(roots) <= 2, "a root whose name is taken is not written again"
 
 
+def test_a_store_of_google(server: ObjectServer) -> None:
+    """``gs://`` asks in another header that a name be new: two writers land, and a server without it is refused."""
+    url, options = "gs://bucket/corpus", server.google_options
+    with ts.create(url, SCHEMA, storage_options=options) as writer:
+        writer.extend(t=SAMPLES, q=np.arange(6) / 8)
+    one, other = (ts.open(url, storage_options=options) for _ in range(2))
+    for store in (one, other):
+        with store.writer() as writer:
+            writer.append(t=[1], q=1)
+    store = ts.open(url, storage_options=options)
+    assert (len(store), store.version, store[2]["t"].tolist()) == (8, 3, SAMPLES[2].tolist())
+    assert ts.verify(url, storage_options=options).ok
+    server.conditional = False
+    with pytest.raises(ts.UnsupportedError, match="does not refuse to write a name twice"):
+        ts.create("gs://bucket/other", SCHEMA, storage_options=options)
+
+
 def test_what_is_there_is_not_overwritten(server: ObjectServer) -> None:
     """A store, and a prefix with something else in it, are refused; `exist="append"` appends."""
     store = write(server)

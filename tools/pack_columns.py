@@ -333,7 +333,8 @@ def pack_columns(pairs: Pairs, path: str, options: ColumnOptions) -> PackReport:
     with opened as writer:
         job.write(writer, job.sources)
         if not job.digests.rows:
-            raise ValueError(f"{', '.join(str(source) for source, _ in pairs)}: there is no sample in it")
+            bad = f"; what was left out is {job.problems.first}" if job.problems.first else ""
+            raise ValueError(f"{', '.join(str(source) for source, _ in pairs)}: there is no sample in it{bad}")
     store = ts.open(path)
     if options.part is not None:
         return _report(job, store, False)

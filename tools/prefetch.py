@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 __all__ = ["map_ahead", "read_ahead"]
@@ -28,23 +29,15 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
     left = threading.Event()
 
-    def put(kind: str, item: Any) -> None:
-        while not left.is_set():
-            try:
-                waiting.put((kind, item), timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
     def draw() -> None:
         try:
             for item in items:
-                put("item", item)
+                waiting.put(("item", item))
                 if left.is_set():
                     return
-            put("end", None)
+            waiting.put(("end", None))
         except BaseException as error:  # noqa: BLE001 - it is raised again by the one who waits
-            put("error", error)
+            waiting.put(("error", error))
 
     thread = threading.Thread(target=draw, name="tokstore-read-ahead", daemon=True)
     thread.start()
@@ -58,6 +51,9 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
             yield item
     finally:
         left.set()
+        with suppress(queue.Empty):  # the thread puts once more at most, and has room for that
+            while True:
+                waiting.get_nowait()
         thread.join()
 
 

@@ -127,7 +127,7 @@ def pack(
             f"passed over {len(report.skipped)} files that are no UTF-8 text, such as {report.skipped[0]}", err=True
         )
     if report.bad_rows:
-        click.echo(f"left out {report.bad_rows} bad rows, the first: {report.first_bad}", err=True)
+        click.echo(f"left out {report.bad_rows} bad rows or files, the first: {report.first_bad}", err=True)
     if as_json:
         print_json(asdict(report))
         return

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import tokstore as ts
 
 from .contract import Batch, Export, Ids, ReadOptions
-from .files import files_with, first_bytes, only_ending
+from .files import files_with, first_bytes, first_that_opens, only_ending
 
 __all__ = ["BIN", "NPY", "Bin", "Npy", "ids_dtype", "token_column"]
 
@@ -36,6 +36,9 @@ class _Flat:
         self.lost: list[str] = []
         kind = next((one for one in options.types.values() if isinstance(one, ts.Tokens)), None)
         self.columns: dict[str, Any] = {"tokens": kind or Ids(eos_id=options.doc_end)}
+        if options.problems.skips:
+            first_that_opens(files, self._map)
+            return
         for path in files:
             self._map(path)
 
@@ -64,7 +67,11 @@ class _Flat:
         """Yield the samples of all files."""
         for path in self._files:
             row, done = 0, 0
-            array = self._map(path)
+            try:
+                array = self._map(path)
+            except ValueError as error:
+                self._options.problems.bad_file(error)
+                continue
             for found in self._samples(array):
                 yield Batch(path, row, len(found), {"tokens": found})
                 row += len(found)

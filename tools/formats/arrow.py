@@ -16,7 +16,7 @@ from tokstore.errors import CorruptError
 from .arrow_types import arrow_schema, column_types, need_pyarrow
 from .arrow_values import batch_of, record_batch
 from .contract import Batch, Export, ReadOptions
-from .files import files_with, first_bytes, only_ending
+from .files import files_with, first_bytes, first_that_opens, only_ending
 
 __all__ = ["ARROW", "PARQUET", "ArrowFile", "Parquet", "sliced"]
 
@@ -45,7 +45,11 @@ class _Tables(ABC):
         self._files, self._options = files, options
         self.total_bytes: int | None = sum(os.path.getsize(one) for one in files)
         self.rows: int | None = None
-        found, self.lost = column_types(self._schema(files[0]), options.types)
+        first = first_that_opens(files, self._schema) if options.problems.skips else files[0]
+        try:
+            found, self.lost = column_types(self._schema(first), options.types)
+        except ValueError as error:
+            raise ValueError(f"{first}: {error}") from error
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"column {name!r}: not asked for" for name in found if name not in self.columns]
         if not self.columns:
@@ -73,6 +77,8 @@ class _Tables(ABC):
                 for table in self._tables(path):
                     yield batch_of(table, self.columns, path, row, self._options.problems)
                     row += table.num_rows
+            except CorruptError as error:
+                self._options.problems.bad_file(error)
             except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
                 self._options.problems.bad(path, None, f"the file is damaged or cut short, behind row {row}: {error}")
             self._options.bytes_read[0] += size
@@ -93,7 +99,7 @@ class _ParquetFiles(_Tables):
     def _tables(self, path: str) -> Iterator[Any]:
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             facts = file.metadata
             size = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
             step = rows_at_once(facts.num_rows, size)
@@ -126,7 +132,7 @@ class Parquet:
 
         schema = arrow_schema(export)
         kinds = {name: export.schema[name] for name in schema.names}
-        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
             for batch in export.batches():
                 writer.write_batch(record_batch(batch, schema, kinds))
 

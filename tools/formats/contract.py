@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import tokstore as ts
+from tokstore.errors import TokstoreError
 
 __all__ = [
     "TOKEN_NAMES",
@@ -141,6 +142,17 @@ class Problems:
             raise ValueError(text)
         self.count += 1
         self.first = self.first or text
+
+    def bad_file(self, error: ValueError | TokstoreError) -> None:
+        """Report a file of several that cannot be opened.
+
+        Raises:
+            ValueError, TokstoreError: The error, unless bad files are skipped as bad rows are.
+        """
+        if not self.skips:
+            raise error
+        self.count += 1
+        self.first = self.first or str(error)
 
     def bad_rows(self, batch: Batch, wrong: Bools, message: str) -> Batch:
         """Report rows of a batch, and return the batch without them."""

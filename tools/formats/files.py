@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["files_with", "first_bytes", "only_ending"]
+from tokstore.errors import TokstoreError
+
+__all__ = ["files_with", "first_bytes", "first_that_opens", "only_ending"]
 
 
 def first_bytes(path: str, count: int) -> bytes:
@@ -15,6 +17,23 @@ def first_bytes(path: str, count: int) -> bytes:
             return file.read(count)
     except OSError:
         return b""
+
+
+def first_that_opens(paths: Sequence[str], job: Callable[[str], object]) -> str:
+    """Return the first file that a job opens.
+
+    Raises:
+        ValueError, TokstoreError: The error of the first one, where none opens.
+    """
+    first = None
+    for path in paths:
+        try:
+            job(path)
+        except (ValueError, TokstoreError) as error:
+            first = first or error
+        else:
+            return path
+    raise first or ValueError("there is no file")
 
 
 def files_with(path: str, endings: Sequence[str]) -> list[str]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -43,14 +42,16 @@ class _Lines:
         self.total_bytes: int | None = sum(one.stored_bytes for one in files)
         self.rows: int | None = None
         self._ids: str | None = None
-        self._options = ReadOptions(problems=Problems("skip"))
+        first = Problems("skip")
+        self._options = ReadOptions(problems=first)
         found, self.lost = infer_types(self._first_rows(), dict(options.types))
         self._options = options
         self.columns = {name: kind for name, kind in found.items() if options.wants(name)}
         self.lost += [f"field {name!r}: not asked for" for name in found if name not in self.columns]
         self._ids = next((name for name, kind in self.columns.items() if isinstance(kind, (Ids, ts.Tokens))), None)
         if not self.columns:
-            raise ValueError(f"{files[0].path}: no field can be carried: {'; '.join(self.lost) or 'there is none'}")
+            why = "; ".join(self.lost) or first.first or "there is none"
+            raise ValueError(f"{files[0].path}: no field can be carried: {why}")
 
     def _first_rows(self) -> list[dict[str, Any]]:
         """Return the first objects; of token ids in plain lists, no more than one that stands for all."""
@@ -69,11 +70,8 @@ class _Lines:
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows."""
-        if self._ids is None:
-            yield from (self._batch(*one) for one in self._parsed(parse_all))
-            return
-        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tokstore-digits") as pool:
-            yield from (self._batch(*one) for one in self._parsed(IdLines(self._ids, pool).parse))
+        parse = parse_all if self._ids is None else IdLines(self._ids).parse
+        yield from (self._batch(*one) for one in self._parsed(parse))
 
     def _batch(self, path: str, numbers: list[int], lines: ParsedLines) -> Batch:
         """Return lines as a batch."""
@@ -147,7 +145,7 @@ def _numbered(file: SourceFile, options: ReadOptions) -> Iterator[tuple[int, byt
         if rest and not rest.isspace():
             yield number + 1, rest.removeprefix(_BOM) if not number else rest
     except ValueError as error:  # damaged compression
-        options.problems.bad(file.path, number, str(error))
+        options.problems.bad(file.path, number, str(error).removeprefix(f"{file.path}: "))
 
 
 def infer_types(rows: list[dict[str, Any]], wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -221,27 +219,24 @@ class Jsonl:
 
     def sniff(self, path: str) -> bool:
         """Tell whether a path is JSON lines with token ids, or a folder of such; texts are for the tokenizer."""
-        if os.path.isfile(path):
-            return self._has_ids(path)
-        if not os.path.isdir(path):
+        if not os.path.exists(path):
             return False
         try:
             files = find_files([path])
         except ValueError:
             return False
-        return all(one.is_lines for one in files) and self._has_ids(files[0].path)
-
-    def _has_ids(self, path: str) -> bool:
-        """Tell whether the first line of a file has token ids."""
-        file = find_files([path])[0]
-        if not file.is_lines:
+        if not all(one.is_lines for one in files):
             return False
+        row = next((row for one in files if (row := self._first_row(one)) is not None), None)
+        return isinstance(row, dict) and any(isinstance(row.get(name), list) for name in TOKEN_NAMES)
+
+    def _first_row(self, file: SourceFile) -> Any:
+        """Return what the first line of a file holds, or ``None`` where it cannot be read."""
         try:
             line = next((line for _, line in islice(_numbered(file, ReadOptions()), 1)), b"")
-            row = json.loads(line)
+            return json.loads(line)
         except (ValueError, RecursionError):
-            return False
-        return isinstance(row, dict) and any(isinstance(row.get(name), list) for name in TOKEN_NAMES)
+            return None
 
     def open(self, path: str, options: ReadOptions) -> _Lines:
         """Open a file or folder."""

@@ -2,7 +2,8 @@
 
 The index is ``MMIDIDX\\0\\0``, u64 version 1, u8 dtype, u64 sequences S, u64 entries of the document index, then i32
 lengths, i64 byte offsets and i64 document ends (the first is 0). A document is a sample; of several sequences in one
-(sentences), the ids follow each other. Both files are named by either of them, or by what they have in common.
+(sentences), the ids follow each other. Both files are named by either of them, or by what they have in common; a folder
+stands for all pairs in it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tokstore.errors import CorruptError, TruncatedError
 
 from .arrays import ids_dtype, lose_others, token_column
 from .contract import Batch, Export, Ids, ReadOptions
-from .files import first_bytes
+from .files import files_with, first_bytes, only_ending
 
 __all__ = ["MEGATRON", "Megatron"]
 
@@ -100,8 +101,38 @@ class _Indexed:
             at = stop
 
 
+class _Folder:
+    """All pairs of a folder, in the order of their names."""
+
+    def __init__(self, stems: list[str], options: ReadOptions) -> None:
+        self._options = options
+        self._pairs = []
+        errors = []
+        for stem in stems:
+            try:
+                self._pairs.append(_pair(stem, options))
+            except (ValueError, CorruptError) as error:
+                if not options.problems.skips:
+                    raise
+                errors.append(error)
+        if not self._pairs:
+            raise errors[0]
+        self._errors = errors
+        self.columns = self._pairs[0].columns
+        self.lost = list(dict.fromkeys(line for one in self._pairs for line in one.lost))
+        self.rows: int | None = sum(one.rows or 0 for one in self._pairs)
+        self.total_bytes: int | None = sum(one.total_bytes or 0 for one in self._pairs)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the documents of all pairs."""
+        for error in self._errors:
+            self._options.problems.bad_file(error)
+        for one in self._pairs:
+            yield from one.batches()
+
+
 class Megatron:
-    """Pairs of ``.bin`` and ``.idx``."""
+    """Pairs of ``.bin`` and ``.idx``, and folders of them."""
 
     name = "megatron"
     endings = (".idx",)
@@ -110,16 +141,18 @@ class Megatron:
     survives = "token ids and where documents end"
 
     def sniff(self, path: str) -> bool:
-        """Tell whether a path, or what it begins, is a pair of Megatron's files."""
+        """Tell whether a path, or what it begins, is a pair of Megatron's files, or a folder of nothing but pairs."""
+        if os.path.isdir(path):
+            return only_ending(path, (".bin", ".idx")) and any(
+                first_bytes(one, 9) == _MAGIC for one in files_with(path, (".bin", ".idx"))
+            )
         return first_bytes(_stem(path) + ".idx", 9) == _MAGIC
 
-    def open(self, path: str, options: ReadOptions) -> _Indexed:
-        """Open a pair."""
-        stem = _stem(path)
-        for one in (stem + ".idx", stem + ".bin"):
-            if not os.path.isfile(one):
-                raise ValueError(f"{one}: the file is not there; an indexed dataset is a .bin and an .idx")
-        return _Indexed(stem, options)
+    def open(self, path: str, options: ReadOptions) -> _Indexed | _Folder:
+        """Open a pair, or all pairs of a folder."""
+        if os.path.isdir(path):
+            return _Folder(list(dict.fromkeys(_stem(one) for one in files_with(path, (".bin", ".idx")))), options)
+        return _pair(_stem(path), options)
 
     def parts(self, path: str) -> list[str]:
         """Return the files that a path stands for."""
@@ -149,6 +182,14 @@ class Megatron:
             file.write(lengths.astype("<i4").data)
             file.write(pointers.astype("<i8").data)
             file.write(np.arange(len(lengths) + 1, dtype="<i8").data)
+
+
+def _pair(stem: str, options: ReadOptions) -> _Indexed:
+    """Open a pair."""
+    for one in (stem + ".idx", stem + ".bin"):
+        if not os.path.isfile(one):
+            raise ValueError(f"{one}: the file is not there; an indexed dataset is a .bin and an .idx")
+    return _Indexed(stem, options)
 
 
 def _stem(path: str) -> str:

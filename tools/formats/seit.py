@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import tokstore as ts
 from tokstore.errors import CorruptError, MissingFileError, TruncatedError
 
+from ..prefetch import read_ahead
 from .contract import Batch, Export, ReadOptions
 
 __all__ = ["SEIT", "Seit", "decode_codes"]
@@ -108,7 +109,7 @@ class _Images:
     def batches(self) -> Iterator[Batch]:
         """Yield all images."""
         path, total = self._stem + _DATA, int(self._offsets[-1])
-        for data, at, stop in self._streams(_ROWS):
+        for data, at, stop in read_ahead(self._streams(_ROWS)):
             codes = decode_codes(data, self._offsets[at : stop + 1] - self._offsets[at], path)
             batch = Batch(path, at, stop - at, {})
             wrong = codes.lengths != self._count
@@ -142,12 +143,10 @@ def decode_codes(data: bytes, offsets: NDArray[np.int64], path: str) -> ts.Ragge
     """
     raw = np.frombuffer(data, np.uint8)
     escapes = raw == _ESCAPE
-    places = np.flatnonzero(escapes)
-    last = np.isin(places, offsets[1:] - 1)
-    if last.any() or escapes[places[~last] + 1].any():
+    if escapes[offsets[1:] - 1].any() or (escapes[1:] & escapes[:-1]).any():
         raise CorruptError("an escape byte has no byte of its own behind it", path=path)
     values = raw.astype(np.uint16)
-    values[places + 1] += _ESCAPE
+    values[1:] += escapes[:-1] * np.uint16(_ESCAPE)
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(escapes)])
     lengths = np.diff(offsets) - np.diff(before[offsets])
     return ts.Ragged(values[~escapes], lengths)

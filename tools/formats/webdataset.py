@@ -13,6 +13,7 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy as np
 import tokstore as ts
 
 from .arrow_types import pick_tokens
-from .contract import Batch, Export, Ids, ReadOptions
+from .contract import Batch, Export, Ids, Problems, ReadOptions
 from .files import files_with, only_ending
 from .json_values import column_from_objects, json_rows
 from .jsonl import infer_types
@@ -42,9 +43,12 @@ class _Tars:
         self.total_bytes: int | None = sum(os.path.getsize(one) for one in files)
         self.rows: int | None = None
         self.lost: list[str] = []
-        first = next(self._groups(files[0]), [])
+        if options.problems.skips:  # what is wrong is counted when all rows are read
+            self._options = replace(options, problems=Problems("skip"))
+        first = next((group for path in files for group in self._groups(path)), [])
         if not first:
-            raise ValueError(f"{files[0]}: there is no sample in it")
+            raise ValueError(self._options.problems.first or f"{files[0]}: there is no sample in it")
+        self._options = options
         self._columns([row for _, row in first])
 
     def _columns(self, rows: list[dict[str, Any]]) -> None:

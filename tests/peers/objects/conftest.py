@@ -1,4 +1,6 @@
-"""Object servers that others wrote, on loopback: moto for S3, Azurite for Azure. Each starts once, with one bucket."""
+"""Object servers on loopback: moto for S3 and Azurite for Azure, which others wrote, and our own for Google, which
+speaks its XML interface as far as the client uses it. Each starts once, with one bucket.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from object_server import ObjectServer
 
 AZURITE = os.environ.get("TOKSTORE_AZURITE", "")
 ACCOUNT = "devstoreaccount1"
@@ -102,11 +106,21 @@ def _make_container(endpoint: str) -> None:
     urllib.request.urlopen(request).close()
 
 
-@pytest.fixture(scope="session", params=["moto", "azurite"])
+@contextmanager
+def google() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Run our own server; what it shows is that the client for ``gs://`` works, not what Google answers."""
+    server = ObjectServer()
+    try:
+        yield "gs://bucket", server.google_options | {"retry_config": {"max_retries": 3}}
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session", params=["moto", "azurite", "google"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One of the servers: the URL of a bucket, and the options."""
-    log = tmp_path_factory.mktemp("azurite") / "log"
-    with moto() if request.param == "moto" else azurite(log) as found:
+    servers = {"moto": moto, "google": google, "azurite": lambda: azurite(tmp_path_factory.mktemp("azurite") / "log")}
+    with servers[request.param]() as found:
         yield found
 
 
