@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
+from tokstore.codecs.contract import Run, decode_each
+from tokstore.codecs.ranked import TokenDecoder
 from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
 from tokstore.errors import CorruptError, MissingFileError
@@ -70,6 +72,7 @@ def read_rows(
     arrays: Recycling | Given | None = None,
     compact: bool = False,
     lost: Lost | None = None,
+    once: bool = False,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -85,6 +88,8 @@ def read_rows(
         compact: Tokens in the narrowest dtype.
         lost: Blocks that cannot be read are noted here and their values are 0; without it they are an error. Not for
             vectors.
+        once: Nobody comes back for what else is in the blocks: of blocks of tokens of which less than half is wanted,
+            only that is decoded, and it is not kept.
     """
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
@@ -97,7 +102,7 @@ def read_rows(
         else:
             result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact, lost)
         jobs += [job for piece in pieces for job in _jobs(piece)]
-    _run(version, jobs, pool, lost)
+    _run(version, jobs, pool, lost, once)
     return result | {reading.column.name: reading.finish() for reading in vectors}
 
 
@@ -207,7 +212,7 @@ def _jobs(piece: Piece) -> list[_Job]:
     ]
 
 
-def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None) -> None:
+def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None, once: bool) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
@@ -220,7 +225,7 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
             # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
             kept = None if job.whole else version.blocks.get(_key(job))
             if kept is not None:
-                _place(job, kept)
+                _place(job, kept, job.start)
                 continue
             ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
             wanted.append(job)
@@ -232,7 +237,7 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
-        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost), runs))
+        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost, once), runs))
 
 
 def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost | None) -> Sequence[memoryview | None]:
@@ -276,8 +281,10 @@ def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tupl
         at = stop
 
 
-def _decode_run(version: Version, lost: Lost | None, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
+def _decode_run(version: Version, lost: Lost | None, once: bool, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
+    if once:
+        pairs = [pair for pair in pairs if not _decode_part(lost, *pair)]
     for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
         run = list(group)
         piece = run[0][0].piece
@@ -307,7 +314,42 @@ def _decode_run(version: Version, lost: Lost | None, pairs: Sequence[tuple[_Job,
         for (job, _), decoded, is_good in zip(run, targets, good, strict=True):
             if is_good and not job.whole:
                 version.blocks.put(_key(job), decoded)
-                _place(job, decoded)
+                _place(job, decoded, job.start)
+
+
+class _Part:
+    """Decode a part of one block of tokens."""
+
+    def __init__(self, decoder: TokenDecoder, count: int, start: int) -> None:
+        self._decoder, self._count, self._start = decoder, count, start
+
+    def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
+        """Decode the part into `out`; see `BlockDecoder`."""
+        self._decoder.decode_part(data, form, self._count, self._start, out)
+
+    def decode_run(self, blocks: Sequence[Run]) -> None:
+        """Decode the one block."""
+        decode_each(self, blocks)
+
+
+def _decode_part(lost: Lost | None, job: _Job, data: memoryview) -> bool:
+    """Decode what is wanted of a block if that is less than half of it; tell whether it was."""
+    piece, count = job.piece, job.end - job.start
+    low = max(int(piece.v0[job.rows.start]), job.start)
+    high = min(int(piece.v1[job.rows.stop - 1]), job.end)
+    if 2 * (high - low) >= count or not isinstance(piece.decoder, TokenDecoder):
+        return False
+    found = np.empty(high - low, piece.target.dtype)
+    part = _Part(piece.decoder, count, low - job.start)
+    try:
+        piece.file.decode_blocks(piece.column.column_id, piece.table, part, [(job.block, data, found)])
+    except CorruptError as error:
+        if lost is None:
+            raise
+        _lose(job, error, lost)
+    else:
+        _place(job, found, low)
+    return True
 
 
 def _together(piece: Piece) -> tuple[int, int]:
@@ -320,10 +362,9 @@ def _key(job: _Job) -> tuple[bytes, int, int]:
     return job.piece.file.place.file_id, job.piece.column.column_id, job.block
 
 
-def _place(job: _Job, decoded: NDArray[Any]) -> None:
-    """Copy the wanted values of a decoded block into the result."""
-    piece = job.piece
-    start, rows = job.start, job.rows
+def _place(job: _Job, decoded: NDArray[Any], start: int) -> None:
+    """Copy the wanted values of a decoded block, or of the part of it from value `start` of the file, to the result."""
+    piece, rows = job.piece, job.rows
     v0, v1 = piece.v0[rows], piece.v1[rows]
     a: Ints = np.maximum(v0, start)
     b: Ints = np.maximum(a, np.minimum(v1, start + len(decoded)))

@@ -274,6 +274,36 @@ class TokenDecoder:
             else:
                 self.decode(data, form, out)
 
+    def decode_part(self, data: memoryview, form: int, count: int, start: int, out: NDArray[Any]) -> None:
+        """Decode the values of one block from `start` on into `out`: ids are looked up for these alone.
+
+        Args:
+            data: The stored bytes of the block.
+            form: Its form byte.
+            count: Values of the block.
+            start: First value that is wanted.
+            out: Of any integers that hold the ids; its length says how many are wanted.
+
+        Example:
+            >>> encoder = TokenEncoder(10, RankTable(np.array([7, 1, 4])), leb128=False, zstd_level=3)
+            >>> block, ids = encoder.encode(np.array([7, 4] * 99 + [1, 1])), np.zeros(3, np.uint16)
+            >>> TokenDecoder(10, encoder.table).decode_part(memoryview(block.data), block.form, 200, 196, ids)
+            >>> ids.tolist()
+            [7, 4, 1]
+        """
+        value_form, packing = split_form(form, _FORMS, _PACKINGS)
+        table = self._short_table(out.dtype)
+        if value_form == RANK_U16 and table is not None:
+            coded = unpack_coded(data, packing, 2 * count, _WIDEST * count, self._dictionary)
+            ranks = np.frombuffer(coded, _U16, out.size, 2 * start)
+            if len(coded) == 2 * count and (not out.size or int(ranks.max()) < self._entries):
+                table.take(ranks, out=out, mode="wrap")
+                return
+        # Where an escape or a code of several bytes stands, is known only from all before it.
+        whole = np.empty(count, out.dtype)
+        self.decode(data, form, whole)
+        out[:] = whole[start : start + out.size]
+
     def _decode_together(self, blocks: Sequence[Run]) -> bool:
         """Decode blocks of ranks without escapes, as most are; tell whether all were. What is wrong with one that was
         not is found one by one.

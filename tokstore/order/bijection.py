@@ -86,11 +86,11 @@ def shuffled(n: int, key: int) -> NDArray[np.int64]:
         raise ValueError(f"a permutation has 0 to 2**40 items, not {n} (order.md 3.2)")
     items = np.arange(n, dtype=np.uint64)
     mask = np.uint64((1 << max(n - 1, 0).bit_length()) - 1)
-    hashes = items + np.uint64(1)
-    hashes *= np.uint64(GOLDEN)
-    hashes += np.uint64(key)
+    hashes = items * np.uint64(GOLDEN)
+    hashes += np.uint64((key + GOLDEN) & _MASK)
     hashes = mix(hashes)
     hashes &= ~mask
     hashes |= items
     hashes.sort()
-    return (hashes & mask).astype(np.int64)
+    hashes &= mask
+    return hashes.view(np.int64)

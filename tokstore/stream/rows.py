@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.damage import Report
+from tokstore.stream.first_rows import is_less, read_apart
 from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
 from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
@@ -96,9 +96,9 @@ class RowReader:
         names = {id(window): window for one in wanted for window in one.placed.windows}
         names |= {id(window): window for one in wanted if one.after is not None for window in one.after.windows}
         held = list(names.values())
-        if quick and self._read_parts(wanted, held):
-            # Cut before the threads decode all of the windows, and so write over what was read here.
-            slab = self._cut(len(rows), wanted)
+        apart = self._apart(wanted) if quick else None
+        if apart is not None:
+            slab = self._cut(len(rows), apart)
             self._request(held)
             return slab
         ahead = [
@@ -208,24 +208,17 @@ class RowReader:
                     self._pending[stretch].result()
         self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
 
-    def _read_parts(self, wanted: list[_Wanted], held: list[Window]) -> bool:
-        """Decode single items where that is less work than whole windows; tell whether it was."""
-        whole = sum(stretch.size for window in held for stretch in window.stretches if not stretch.done)
+    def _apart(self, wanted: list[_Wanted]) -> list[_Wanted] | None:
+        """Read single items, where that is less work than whole windows; return the pieces as they lie then."""
         placed = [one.placed for one in wanted] + [one.after for one in wanted if one.after is not None]
-        if sum(len(one.window) for one in placed) * BLOCK >= whole:
-            return False
-        sources: dict[int, list[I64]] = {}
-        windows: dict[int, Window] = {}
-        for one in placed:
-            for index, window in enumerate(one.windows):
-                sources.setdefault(id(window), []).append(one.pieces.source[one.window == index])
-                windows[id(window)] = window
-        places = []
-        for name, window in windows.items():
-            parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
-            places += [(part, window) for part in parts]
-        decode_together(self._source, self._plan, places, self._threads, self._report)
-        return True
+        if not is_less(placed):
+            return None
+        read = read_apart(self._source, self._plan, placed, self._threads, self._dtype, self._pad, self._report)
+        after = iter(read[len(wanted) :])
+        return [
+            one._replace(placed=now, after=None if one.after is None else next(after))
+            for one, now in zip(wanted, read, strict=False)
+        ]
 
     # Cutting ----------------------------------------------------------------------------------------------------
 

@@ -87,6 +87,11 @@ class Samples(NamedTuple):
     positions: I64
     sizes: NDArray[Any]
 
+    def holding(self, sources: I64) -> Samples:
+        """Return those that hold some values, each once."""
+        which = np.unique(self.begins.searchsorted(sources, side="right") - 1)
+        return Samples(self.begins[which], self.positions[which], self.sizes[which])
+
 
 @dataclass(slots=True)
 class Window:
@@ -110,28 +115,18 @@ class Window:
     damage: Damage = field(default_factory=Damage, kw_only=True)
 
     def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
-        """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
+        """Return the stretches of units that pieces lie in, as far as need be, in the order in which they stand here.
 
         Args:
             source: Where the samples are.
             plan: The plan of the stream.
             sources: Where the pieces begin in `values`.
         """
-        if self.samples is not None:
-            if all(stretch.done for stretch in self.stretches):
-                return []
-            which = np.unique(self.samples.begins.searchsorted(sources, side="right") - 1)
-            inserted = (plan.bos is not None) + (plan.eos is not None)
-            fields = (self.samples.positions[which], self.samples.begins[which], self.samples.sizes[which])
-            runs = zip(*(field.tolist() for field in fields), strict=True)
-            return [Stretch(Cut(p, 0, 0), Cut(p + 1, 0, n - inserted), at, n) for p, at, n in runs]
         starts = np.array([stretch.at for stretch in self.stretches], np.int64)
         owner = np.searchsorted(starts, sources, side="right") - 1
         found = []
         for index in np.unique(owner).tolist():
             stretch = self.stretches[index]
-            if stretch.done:
-                continue
             _, units = stretch_between(source, plan, stretch.start, stretch.stop, stretch.at)
             sizes = units.effective(plan.bos is not None, plan.eos is not None)
             before = np.cumsum(sizes) - sizes + stretch.at
