@@ -334,13 +334,14 @@ class _Part:
 
 def _decode_part(lost: Lost | None, job: _Job, data: memoryview) -> bool:
     """Decode what is wanted of a block if that is less than half of it; tell whether it was."""
-    piece, count = job.piece, job.end - job.start
-    low = max(int(piece.v0[job.rows.start]), job.start)
-    high = min(int(piece.v1[job.rows.stop - 1]), job.end)
-    if 2 * (high - low) >= count or not isinstance(piece.decoder, TokenDecoder):
+    piece, first, last = job.piece, job.rows.start, job.rows.stop - 1
+    low, high = max(int(piece.v0[first]), job.start), min(int(piece.v1[last]), job.end)
+    if 2 * (high - low) >= job.end - job.start or not isinstance(piece.decoder, TokenDecoder):
         return False
-    found = np.empty(high - low, piece.target.dtype)
-    part = _Part(piece.decoder, count, low - job.start)
+    at = int(piece.out[first]) + low - int(piece.v0[first])
+    # A single row lies in the result as it does in the block.
+    found = piece.target[at : at + high - low] if first == last else np.empty(high - low, piece.target.dtype)
+    part = _Part(piece.decoder, job.end - job.start, low - job.start)
     try:
         piece.file.decode_blocks(piece.column.column_id, piece.table, part, [(job.block, data, found)])
     except CorruptError as error:
@@ -348,7 +349,8 @@ def _decode_part(lost: Lost | None, job: _Job, data: memoryview) -> bool:
             raise
         _lose(job, error, lost)
     else:
-        _place(job, found, low)
+        if first != last:
+            _place(job, found, low)
     return True
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
-from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
 from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
@@ -132,12 +131,19 @@ class ValueLayout:
         for group, one, a, b in zip(
             groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
         ):
-            rows = line_rows[a:b] - group * rows_of
-            first = one.row_starts[rows]
-            count = one.row_starts[rows + 1] - first
-            index = ragged_index(first, count)
-            found.append(one.pieces.at(index)._replace(row=np.repeat(np.arange(a, b), count)))
-            owners.append(np.array([names.index(key) for key in one.keys])[one.window[index]])
+            first, last = int(line_rows[a]) - group * rows_of, int(line_rows[b - 1]) - group * rows_of
+            index: I64 | slice
+            if last - first == b - 1 - a:  # rows one after another, as a lane has them
+                index = slice(int(one.row_starts[first]), int(one.row_starts[last + 1]))
+                row = one.pieces.row[index] + (a - first)
+            else:
+                rows = line_rows[a:b] - group * rows_of
+                count = one.row_starts[rows + 1] - one.row_starts[rows]
+                index, row = ragged_index(one.row_starts[rows], count), np.repeat(np.arange(a, b), count)
+            found.append(one.pieces.at(index)._replace(row=row))
+            numbers = [names.index(key) for key in one.keys]
+            own = one.window[index]
+            owners.append(np.array(numbers)[own] if len(numbers) > 1 else np.full(len(own), numbers[0]))
             ends += [] if one.ends is None else [one.ends[index]]
         windows = [hold(key) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
@@ -163,33 +169,34 @@ class ValueLayout:
             first = np.flatnonzero(placed.pieces.begins | (np.arange(len(lengths)) == 0))
             begins, sizes = begins[first], np.add.reduceat(lengths, first)
         rows = min(plan.group_rows, -(-(stop - start) * plan.group_rows // plan.group_values))
-        row, part_start, part_length, item = fit_rows(begins, sizes, plan.seq_len or 1, rows)
+        place = None
         if plan.shuffle:
-            place = np.empty(rows, np.int64)
             key = derive_key(plan.seed, GROUP, self._epoch, window=group, source=plan.source)
+            place = np.empty(rows, np.int64)
             place[shuffled(rows, key)] = np.arange(rows)
-            row = place[row]
-            order = stable_order(row, rows)
-            row, part_start, part_length, item = row[order], part_start[order], part_length[order], item[order]
-        # Which pieces the parts are of: one each, but in view order.
+        row, part_start, part_length, item = fit_rows(begins, sizes, plan.seq_len or 1, rows, place)
         part_end = part_start + part_length
-        piece, begin = item, np.ones(len(row), bool)
-        if not plan.shuffle:
+        if plan.shuffle:  # a part is of one piece
+            piece, begin = item, np.ones(len(row), bool)
+        else:
             piece = np.searchsorted(ends, part_start, side="right")
             count = np.searchsorted(ends, part_end) + 1 - piece
             piece, part = ragged_index(piece, count), np.repeat(np.arange(len(row)), count)
             row, part_start, part_end = row[part], part_start[part], part_end[part]
             begin = np.diff(part, prepend=-1) != 0
-        found, piece_end = placed.pieces.at(piece), ends[piece]
-        piece_start = piece_end - found.length
+        piece_end = ends[piece]
+        piece_start = piece_end - lengths[piece]
         first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
-        pieces = found._replace(
+        skipped = first_value - piece_start
+        found = placed.pieces
+        pieces = Pieces(
             row=row,
-            source=found.source + (first_value - piece_start),
+            source=found.source[piece] + skipped,
             length=last_value - first_value,
+            position=found.position[piece],
             begins=begin,
-            left=found.left + (piece_end - last_value),
-            first=found.first + (first_value - piece_start),
+            left=found.left[piece] + (piece_end - last_value),
+            first=found.first[piece] + skipped,
         )
         ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
         window = placed.window[piece]
@@ -197,7 +204,9 @@ class ValueLayout:
             real = np.flatnonzero(pieces.position >= 0)
             pieces, window = pieces.at(real), window[real]
             ends_part = None if ends_part is None else ends_part[real]
-        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys, ends_part)
+        starts = np.zeros(rows + 1, np.int64)
+        np.cumsum(np.bincount(pieces.row, minlength=rows), out=starts[1:])
+        return _Group(starts, pieces, window, keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""

@@ -352,10 +352,11 @@ def _sortedjoin_segments(placed: Placed, at: I64, count: int) -> tuple[Placed, I
 def _segments(at: I64, placed: Placed) -> Segments:
     """Return pieces as segments of the rows `at` of a slab."""
     pieces = placed.pieces
-    ends = np.cumsum(pieces.length)
-    first = np.searchsorted(pieces.row, pieces.row)
-    offset = ends - pieces.length - (ends - pieces.length)[first]
-    nothing = np.full(len(ends), NOTHING, np.int64)
+    before = np.cumsum(pieces.length) - pieces.length
+    # Rows ascend: the first piece of each begins it.
+    opens = np.diff(pieces.row, prepend=-1) != 0
+    offset = before - before[opens][np.cumsum(opens) - 1]
+    nothing = np.full(len(before), NOTHING, np.int64)
     return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing, pieces.first)
 
 

@@ -67,8 +67,8 @@ class Pieces(NamedTuple):
     left: I64
     first: I64
 
-    def at(self, index: I64) -> Pieces:
-        """Return some of the pieces, in another order."""
+    def at(self, index: I64 | slice) -> Pieces:
+        """Return some of the pieces, in another order; those of a slice without a copy."""
         return Pieces(
             self.row[index],
             self.source[index],
@@ -166,9 +166,14 @@ class LineWindow(Window):
         i = self.ends.searchsorted(low.astype(self.ends.dtype), side="right")
         count = self.ends.searchsorted(high.astype(self.ends.dtype)) + 1 - i
         row = np.repeat(np.arange(len(starts)), count)
-        item = ragged_index(i, count)
+        # One interval is a run of items, which needs no index.
+        item = ragged_index(i, count) if len(i) != 1 else slice(int(i[0]), int(i[0] + count[0]))
         end = self.ends[item].astype(np.int64)
-        begin = np.where(item > 0, self.ends[item - 1], 0).astype(np.int64)
+        begin = np.empty(len(end), np.int64)
+        if isinstance(item, slice):
+            begin[1:], begin[:1] = end[:-1], self.ends[item.start - 1] if item.start else 0
+        else:
+            begin[:] = np.where(item > 0, self.ends[item - 1], 0)
         first, last = np.maximum(begin, low[row]), np.minimum(end, high[row])
         begins = first == begin
         if self.fresh is not None:
