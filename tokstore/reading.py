@@ -11,14 +11,15 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.codecs.contract import Run, decode_each
+from tokstore.codecs.contract import BlockDecoder
 from tokstore.codecs.ranked import TokenDecoder
+from tokstore.codecs.ranked_parts import TokenParts
 from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
 from tokstore.errors import CorruptError, MissingFileError
@@ -35,6 +36,8 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
+_FEW = 8
+"""Blocks that a thread decodes in one go where few are read in all, so that all threads have some."""
 
 
 @dataclass(slots=True)
@@ -110,7 +113,8 @@ def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) 
     """Return the values per row of a ragged column without decoding any."""
     version.open_files([(group.page, group.shard) for group in groups], [column])
     parts = [row_intervals(version, column, group, 0, None)[:2] for group in groups]
-    return np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1 in parts)])
+    lengths = [v1 - v0 for v0, v1 in parts]
+    return lengths[0] if len(lengths) == 1 else np.concatenate([np.zeros(0, np.int64), *lengths])
 
 
 def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
@@ -235,7 +239,7 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
             continue
         read = _fetch(version, ranges, wanted, lost)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
-        runs = list(_runs_of(pairs))
+        runs = list(_runs_of(pairs, _FEW if once else None))
         # The results are nothing; going through them raises what a thread has raised.
         list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost, once), runs))
 
@@ -272,11 +276,14 @@ def _lose(job: _Job, error: CorruptError | MissingFileError, lost: Lost) -> None
     lost.add(piece.file.place.path, piece.column.name, job.block, error, starts, count)
 
 
-def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
-    """Cut blocks into runs that are decoded together."""
+def _runs_of(
+    pairs: Sequence[tuple[_Job, memoryview]], most: int | None
+) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
+    """Cut blocks into runs that are decoded together, of so many blocks at most."""
     at = 0
     while at < len(pairs):
-        stop = at + pairs[at][0].piece.together
+        together = pairs[at][0].piece.together
+        stop = at + (together if most is None else min(most, together))
         yield pairs[at:stop]
         at = stop
 
@@ -284,7 +291,7 @@ def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tupl
 def _decode_run(version: Version, lost: Lost | None, once: bool, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
     """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
     if once:
-        pairs = [pair for pair in pairs if not _decode_part(lost, *pair)]
+        pairs = _decode_parts(lost, pairs)
     for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
         run = list(group)
         piece = run[0][0].piece
@@ -299,59 +306,72 @@ def _decode_run(version: Version, lost: Lost | None, once: bool, pairs: Sequence
         if piece.vectors is not None:  # blocks of several groups, each of which has a decoder of its own
             decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
             alone = [job.piece.decoder for job, _ in run]
-        good = [True] * len(run)
-        try:
-            piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks, alone)
-        except CorruptError:
-            if lost is None:
-                raise
-            for number, ((job, _), block) in enumerate(zip(run, blocks, strict=True)):
-                try:
-                    piece.file.decode_blocks(piece.column.column_id, piece.table, job.piece.decoder, [block])
-                except CorruptError as error:
-                    good[number] = False
-                    _lose(job, error, lost)
+        good = _decode_blocks([job for job, _ in run], blocks, decoder, alone, lost)
         for (job, _), decoded, is_good in zip(run, targets, good, strict=True):
             if is_good and not job.whole:
                 version.blocks.put(_key(job), decoded)
                 _place(job, decoded, job.start)
 
 
-class _Part:
-    """Decode a part of one block of tokens."""
+class _Part(NamedTuple):
+    """A block of which values from `low` of the file on are wanted, and the array that takes them."""
 
-    def __init__(self, decoder: TokenDecoder, count: int, start: int) -> None:
-        self._decoder, self._count, self._start = decoder, count, start
-
-    def decode(self, data: memoryview, form: int, out: NDArray[Any]) -> None:
-        """Decode the part into `out`; see `BlockDecoder`."""
-        self._decoder.decode_part(data, form, self._count, self._start, out)
-
-    def decode_run(self, blocks: Sequence[Run]) -> None:
-        """Decode the one block."""
-        decode_each(self, blocks)
+    job: _Job
+    data: memoryview
+    decoder: TokenDecoder
+    low: int
+    found: NDArray[Any]
 
 
-def _decode_part(lost: Lost | None, job: _Job, data: memoryview) -> bool:
-    """Decode what is wanted of a block if that is less than half of it; tell whether it was."""
-    piece, first, last = job.piece, job.rows.start, job.rows.stop - 1
-    low, high = max(int(piece.v0[first]), job.start), min(int(piece.v1[last]), job.end)
-    if 2 * (high - low) >= job.end - job.start or not isinstance(piece.decoder, TokenDecoder):
-        return False
-    at = int(piece.out[first]) + low - int(piece.v0[first])
-    # A single row lies in the result as it does in the block.
-    found = piece.target[at : at + high - low] if first == last else np.empty(high - low, piece.target.dtype)
-    part = _Part(piece.decoder, job.end - job.start, low - job.start)
+def _decode_parts(lost: Lost | None, pairs: Sequence[tuple[_Job, memoryview]]) -> list[tuple[_Job, memoryview]]:
+    """Decode what is wanted of blocks of tokens, where that is less than half of them; return the other blocks."""
+    others: list[tuple[_Job, memoryview]] = []
+    parts: list[_Part] = []
+    for job, data in pairs:
+        piece, first, last = job.piece, job.rows.start, job.rows.stop - 1
+        low, high = max(int(piece.v0[first]), job.start), min(int(piece.v1[last]), job.end)
+        if 2 * (high - low) >= job.end - job.start or not isinstance(piece.decoder, TokenDecoder):
+            others.append((job, data))
+            continue
+        at = int(piece.out[first]) + low - int(piece.v0[first])
+        # A single row lies in the result as it does in the block.
+        found = piece.target[at : at + high - low] if first == last else np.empty(high - low, piece.target.dtype)
+        parts.append(_Part(job, data, piece.decoder, low, found))
+    for _, group in groupby(parts, key=lambda part: _together(part.job.piece)):
+        run = list(group)
+        places = [(part.job.end - part.job.start, part.low - part.job.start) for part in run]
+        alone = [TokenParts(part.decoder, [place]) for part, place in zip(run, places, strict=True)]
+        blocks = [(part.job.block, part.data, part.found) for part in run]
+        together = TokenParts(run[0].decoder, places)
+        good = _decode_blocks([part.job for part in run], blocks, together, alone, lost)
+        for part, is_good in zip(run, good, strict=True):
+            if is_good and part.job.rows.stop - part.job.rows.start > 1:
+                _place(part.job, part.found, part.low)
+    return others
+
+
+def _decode_blocks(
+    jobs: Sequence[_Job],
+    blocks: Sequence[tuple[int, memoryview, NDArray[Any]]],
+    decoder: BlockDecoder,
+    alone: Sequence[BlockDecoder] | None,
+    lost: Lost | None,
+) -> list[bool]:
+    """Decode the blocks of jobs of one piece, see `DataFile.decode_blocks`; return which could be read."""
+    piece, good = jobs[0].piece, [True] * len(jobs)
     try:
-        piece.file.decode_blocks(piece.column.column_id, piece.table, part, [(job.block, data, found)])
-    except CorruptError as error:
+        piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks, alone)
+    except CorruptError:
         if lost is None:
             raise
-        _lose(job, error, lost)
-    else:
-        if first != last:
-            _place(job, found, low)
-    return True
+        for number, (job, block) in enumerate(zip(jobs, blocks, strict=True)):
+            by = job.piece.decoder if alone is None else alone[number]
+            try:
+                piece.file.decode_blocks(piece.column.column_id, piece.table, by, [block])
+            except CorruptError as error:
+                good[number] = False
+                _lose(job, error, lost)
+    return good
 
 
 def _together(piece: Piece) -> tuple[int, int]:

@@ -80,6 +80,7 @@ class RowReader:
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
+        self._postponed: list[Window] = []
         self._stopped = False
 
     def slab(self, rows: I64, later: I64, *, quick: bool = False) -> Slab:
@@ -88,7 +89,8 @@ class RowReader:
         Args:
             rows: Their numbers, ascending; -1 for rows that only fill up.
             later: Rows that come after them, to be decoded ahead, ascending.
-            quick: Wait only for what these rows need, if that is less than the windows they lie in.
+            quick: Wait only for what these rows need, if that is less than the windows they lie in. What is decoded
+                ahead then is decoded from `read_ahead` on.
         """
         if self._stopped:
             raise CancelledError
@@ -98,9 +100,8 @@ class RowReader:
         held = list(names.values())
         apart = self._apart(wanted) if quick else None
         if apart is not None:
-            slab = self._cut(len(rows), apart)
-            self._request(held)
-            return slab
+            self._postponed = held
+            return self._cut(len(rows), apart)
         ahead = [
             (epoch, key)
             for epoch, _, line_rows in self._line_rows(later)
@@ -113,6 +114,12 @@ class RowReader:
         kept = set(names) | {id(window) for window in soon}
         self._windows = {name: window for name, window in self._windows.items() if id(window) in kept}
         return self._cut(len(rows), wanted)
+
+    def read_ahead(self) -> None:
+        """Let the threads decode the windows of rows that were cut without them: beside them, the first batch waits."""
+        postponed, self._postponed = self._postponed, []
+        if not self._stopped:
+            self._request(postponed)
 
     def segments(self, rows: I64) -> Segments:
         """Return what rows consist of; nothing is decoded."""
@@ -130,6 +137,7 @@ class RowReader:
         self._windows.clear()
         self._epochs.clear()
         self._pending.clear()
+        self._postponed = []
 
     # Where rows lie ---------------------------------------------------------------------------------------------
 
