@@ -276,9 +276,7 @@ def _lose(job: _Job, error: CorruptError | MissingFileError, lost: Lost) -> None
     lost.add(piece.file.place.path, piece.column.name, job.block, error, starts, count)
 
 
-def _runs_of(
-    pairs: Sequence[tuple[_Job, memoryview]], most: int | None
-) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
+def _runs_of(pairs: Sequence[tuple[_Job, memoryview]], most: int | None) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
     """Cut blocks into runs that are decoded together, of so many blocks at most."""
     at = 0
     while at < len(pairs):

@@ -57,7 +57,9 @@ class TokenParts:
             dictionary = None
         elif form != RANK_U16 | ZSTD_DICTIONARY << 4 or dictionary is None:
             return None
-        return decompress_together([data for data, _, _ in blocks], [2 * count for count, _ in self._places], dictionary)
+        return decompress_together(
+            [data for data, _, _ in blocks], [2 * count for count, _ in self._places], dictionary
+        )
 
     def _looked_up(self, coded: Any, start: int, out: NDArray[Any]) -> bool:
         """Look up the ids of some ranks of a block; tell whether all have one."""

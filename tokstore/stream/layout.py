@@ -127,23 +127,22 @@ class ValueLayout:
             self._groups.pop(next(iter(self._groups)))
         held = [self._groups[group] for group in groups.tolist()]
         names = list(dict.fromkeys(key for one in held for key in one.keys))
+        numbers = [np.array([names.index(key) for key in one.keys]) for one in held]
         found, owners, ends = [], [], []
-        for group, one, a, b in zip(
-            groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
-        ):
-            first, last = int(line_rows[a]) - group * rows_of, int(line_rows[b - 1]) - group * rows_of
+        starts, stops = first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)]
+        lows, highs = (line_rows[first_rows] % rows_of).tolist(), (line_rows[np.array(stops) - 1] % rows_of).tolist()
+        for number, one, a, b, first, last in zip(numbers, held, starts, stops, lows, highs, strict=True):
             index: I64 | slice
             if last - first == b - 1 - a:  # rows one after another, as a lane has them
                 index = slice(int(one.row_starts[first]), int(one.row_starts[last + 1]))
                 row = one.pieces.row[index] + (a - first)
             else:
-                rows = line_rows[a:b] - group * rows_of
+                rows = line_rows[a:b] % rows_of
                 count = one.row_starts[rows + 1] - one.row_starts[rows]
                 index, row = ragged_index(one.row_starts[rows], count), np.repeat(np.arange(a, b), count)
-            found.append(one.pieces.at(index)._replace(row=row))
-            numbers = [names.index(key) for key in one.keys]
-            own = one.window[index]
-            owners.append(np.array(numbers)[own] if len(numbers) > 1 else np.full(len(own), numbers[0]))
+            _, *others = one.pieces
+            found.append(Pieces(row, *(field[index] for field in others)))
+            owners.append(number[one.window[index]])
             ends += [] if one.ends is None else [one.ends[index]]
         windows = [hold(key) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
 from tokstore.losses import TokensLost
-from tokstore.order import Cut, cut_at, inner_cuts, units_between
+from tokstore.order import cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
 from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
