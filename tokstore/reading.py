@@ -6,22 +6,17 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
-from tokstore.codecs.contract import BlockDecoder
-from tokstore.codecs.ranked import TokenDecoder
-from tokstore.codecs.ranked_parts import TokenParts
 from tokstore.column_types import Codes, Vector
-from tokstore.deliver import result_dtype
+from tokstore.decoding import Job, decode_run, key_of, lose, put_values, runs_of
+from tokstore.deliver import reorder, result_dtype
 from tokstore.errors import CorruptError, MissingFileError
 from tokstore.losses import Lost
 from tokstore.packed import Ints
@@ -36,31 +31,6 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
-_FEW = 8
-"""Blocks that a thread decodes in one go where few are read in all, so that all threads have some."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """One block that has to be decoded for a piece.
-
-    Attributes:
-        block: Its number in the column.
-        rows: First row of the piece that it touches, and the end of the rows.
-        start, end: Its values in the file.
-        out: Where its first value would go in the result if all of it were wanted.
-        whole: Whether all of it is wanted, in one run.
-    """
-
-    piece: Piece
-    block: int
-    offset: int
-    nbytes: int
-    rows: slice
-    start: int
-    end: int
-    out: int
-    whole: bool
 
 
 def read_rows(
@@ -75,6 +45,7 @@ def read_rows(
     arrays: Recycling | Given | None = None,
     compact: bool = False,
     lost: Lost | None = None,
+    order: Ints | None = None,
     once: bool = False,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
@@ -91,9 +62,16 @@ def read_rows(
         compact: Tokens in the narrowest dtype.
         lost: Blocks that cannot be read are noted here and their values are 0; without it they are an error. Not for
             vectors.
+        order: For every row of the result which of the rows of the groups it is; a row may come several times. By
+            default they come as they are.
         once: Nobody comes back for what else is in the blocks: of blocks of tokens of which less than half is wanted,
             only that is decoded, and it is not kept.
     """
+    # Without repeats every value has one place, and is decoded or copied straight to it.
+    place = None
+    if order is not None and len(order) == sum(len(group.rows) for group in groups):
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
     jobs, vectors = [], []
@@ -103,10 +81,17 @@ def read_rows(
             vectors.append(reading)
             pieces = reading.pieces
         else:
-            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact, lost)
-        jobs += [job for piece in pieces for job in _jobs(piece)]
+            result[column.name], pieces = _plan_column(
+                version, column, groups, start, stop, arrays, compact, lost, place
+            )
+        jobs += [job for piece in pieces for job in _jobs(piece, place is not None)]
     _run(version, jobs, pool, lost, once)
-    return result | {reading.column.name: reading.finish() for reading in vectors}
+    done = {reading.column.name: reading.finish() for reading in vectors}
+    if order is not None and place is None:
+        result = {name: reorder(rows, order) for name, rows in result.items()}
+    if order is not None:
+        done = {name: reorder(rows, order) for name, rows in done.items()}
+    return result | done
 
 
 def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
@@ -138,29 +123,38 @@ def _plan_column(
     arrays: Recycling | Given | None,
     compact: bool,
     lost: Lost | None,
+    place: Ints | None,
 ) -> tuple[ColumnRows, list[Piece]]:
-    """Make room for the rows of one column and say what has to be decoded into it."""
+    """Make room for the rows of one column and say what has to be decoded into it; `place` says which row of the result
+    every row is.
+    """
     kind = column.type
     found = [row_intervals(version, column, group, start, stop) for group in groups]
     rows = sum(len(group.rows) for group in groups)
     lengths = None
     if kind.ragged:
         lengths = np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1, *_ in found)])
-        outs = np.cumsum(lengths) - lengths
+        if place is None:
+            outs = np.cumsum(lengths) - lengths
+        else:
+            ordered = np.empty_like(lengths)
+            ordered[place] = lengths
+            lengths, outs = ordered, (np.cumsum(ordered) - ordered)[place]
         dtype = result_dtype(column, compact=compact)
         values = (np.empty if arrays is None else arrays.empty)(int(lengths.sum()), dtype)
     else:
-        outs = np.arange(rows) * kind.width
+        outs = (np.arange(rows) if place is None else place) * kind.width
         values = np.zeros(rows * kind.width, result_dtype(column))
     valid = np.ones(rows, bool) if kind.optional or any(file is None for *_, file, _ in found) else None
     pieces, at = [], 0
     for v0, v1, here, file, constant in found:
         part = slice(at, at + len(v0))
         at += len(v0)
+        into = part if place is None else place[part]
         if here is not None and valid is not None:
-            valid[part] = here
+            valid[into] = here
         if constant is not None:
-            values[part] = np.frombuffer(constant, kind.dtype)[0]
+            values[into] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table = file.table(column.column_id, kind)
             try:
@@ -177,8 +171,10 @@ def _plan_column(
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
-def _jobs(piece: Piece) -> list[_Job]:
-    """Return the blocks of a piece that hold wanted values, with the rows that each one touches."""
+def _jobs(piece: Piece, scattered: bool) -> list[Job]:
+    """Return the blocks of a piece that hold wanted values, with the rows that each one touches; `scattered` where rows
+    do not lie in the result as they follow one another in the file.
+    """
     starts = piece.starts
     v0, v1 = piece.v0, piece.v1
     if len(v0) and np.array_equal(v0[1:], v1[:-1]):
@@ -202,34 +198,42 @@ def _jobs(piece: Piece) -> list[_Job]:
         high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
     start, end, last_row = starts[blocks], starts[blocks + 1], high - 1
     begin, stop = piece.v0[low], piece.v1[last_row]
-    # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
-    written = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low]
-    whole = (begin <= start) & (stop >= end) & (written == stop - begin)
+    if scattered:
+        # All wanted, without gaps: between the first row and the last every one begins where the one before it ends, in
+        # the file and in the result.
+        gaps = np.zeros(len(piece.v0), np.int64)
+        gaps[1:] = (piece.v0[1:] != piece.v1[:-1]) | (np.diff(piece.out - piece.v0) != 0)
+        np.cumsum(gaps, out=gaps)
+        joined = gaps[last_row] == gaps[low]
+    else:
+        # The same, where rows lie in the result as in the file: from the first row to the last as many values in both.
+        joined = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low] == stop - begin
+    whole = joined & (begin <= start) & (stop >= end)
     numbers = piece.group + blocks * piece.groups
     fields = (numbers, piece.table.offsets[numbers], piece.table.stored_bytes[numbers], low, high, start, end)
     out = piece.out[low] + start - begin
     return [
-        _Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
+        Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
         for block, offset, nbytes, a, b, s, e, o, w in zip(
             *(one.tolist() for one in fields), out.tolist(), whole.tolist(), strict=True
         )
     ]
 
 
-def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None, once: bool) -> None:
+def _run(version: Version, jobs: list[Job], pool: Executor | None, lost: Lost | None, once: bool) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
         ranges: list[Range] = []
-        wanted: list[_Job] = []
+        wanted: list[Job] = []
         held, stop = 0, at
         while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
             job = jobs[stop]
             stop += 1
             # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
-            kept = None if job.whole else version.blocks.get(_key(job))
+            kept = None if job.whole else version.blocks.get(key_of(job))
             if kept is not None:
-                _place(job, kept, job.start)
+                put_values(job, kept, job.start)
                 continue
             ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
             wanted.append(job)
@@ -239,12 +243,12 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
             continue
         read = _fetch(version, ranges, wanted, lost)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
-        runs = list(_runs_of(pairs, _FEW if once else None))
+        runs = list(runs_of(pairs, once))
         # The results are nothing; going through them raises what a thread has raised.
-        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost, once), runs))
+        list((map if pool is None or len(runs) < 2 else pool.map)(partial(decode_run, version, lost, once), runs))
 
 
-def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost | None) -> Sequence[memoryview | None]:
+def _fetch(version: Version, ranges: list[Range], wanted: list[Job], lost: Lost | None) -> Sequence[memoryview | None]:
     """Return the stored bytes of blocks; those that are not there are noted, one by one, if that is wanted."""
     try:
         return version.read(ranges)
@@ -257,141 +261,10 @@ def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost
             read += version.read([one])
         except (CorruptError, MissingFileError) as error:
             read.append(None)
-            _lose(job, error, lost)
+            lose(job, error, lost)
     return read
 
 
 def is_pruned(version: Version, error: Exception) -> bool:
     """Tell whether a file is missing because the whole version is."""
     return isinstance(error, MissingFileError) and version.file_name is None and not version.is_there()
-
-
-def _lose(job: _Job, error: CorruptError | MissingFileError, lost: Lost) -> None:
-    """Note a block that could not be read, and make its values 0."""
-    piece, rows = job.piece, job.rows
-    a: Ints = np.maximum(piece.v0[rows], job.start)
-    count: Ints = np.maximum(np.minimum(piece.v1[rows], job.end) - a, 0)
-    starts = piece.out[rows] + (a - piece.v0[rows])
-    piece.target[ragged_index(starts, count)] = 0
-    lost.add(piece.file.place.path, piece.column.name, job.block, error, starts, count)
-
-
-def _runs_of(pairs: Sequence[tuple[_Job, memoryview]], most: int | None) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
-    """Cut blocks into runs that are decoded together, of so many blocks at most."""
-    at = 0
-    while at < len(pairs):
-        together = pairs[at][0].piece.together
-        stop = at + (together if most is None else min(most, together))
-        yield pairs[at:stop]
-        at = stop
-
-
-def _decode_run(version: Version, lost: Lost | None, once: bool, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
-    """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
-    if once:
-        pairs = _decode_parts(lost, pairs)
-    for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
-        run = list(group)
-        piece = run[0][0].piece
-        targets = [
-            job.piece.target[job.out : job.out + job.end - job.start]
-            if job.whole
-            else np.empty(job.end - job.start, job.piece.target.dtype)
-            for job, _ in run
-        ]
-        blocks = [(job.block, data, out) for (job, data), out in zip(run, targets, strict=True)]
-        decoder, alone = piece.decoder, None
-        if piece.vectors is not None:  # blocks of several groups, each of which has a decoder of its own
-            decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
-            alone = [job.piece.decoder for job, _ in run]
-        good = _decode_blocks([job for job, _ in run], blocks, decoder, alone, lost)
-        for (job, _), decoded, is_good in zip(run, targets, good, strict=True):
-            if is_good and not job.whole:
-                version.blocks.put(_key(job), decoded)
-                _place(job, decoded, job.start)
-
-
-class _Part(NamedTuple):
-    """A block of which values from `low` of the file on are wanted, and the array that takes them."""
-
-    job: _Job
-    data: memoryview
-    decoder: TokenDecoder
-    low: int
-    found: NDArray[Any]
-
-
-def _decode_parts(lost: Lost | None, pairs: Sequence[tuple[_Job, memoryview]]) -> list[tuple[_Job, memoryview]]:
-    """Decode what is wanted of blocks of tokens, where that is less than half of them; return the other blocks."""
-    others: list[tuple[_Job, memoryview]] = []
-    parts: list[_Part] = []
-    for job, data in pairs:
-        piece, first, last = job.piece, job.rows.start, job.rows.stop - 1
-        low, high = max(int(piece.v0[first]), job.start), min(int(piece.v1[last]), job.end)
-        if 2 * (high - low) >= job.end - job.start or not isinstance(piece.decoder, TokenDecoder):
-            others.append((job, data))
-            continue
-        at = int(piece.out[first]) + low - int(piece.v0[first])
-        # A single row lies in the result as it does in the block.
-        found = piece.target[at : at + high - low] if first == last else np.empty(high - low, piece.target.dtype)
-        parts.append(_Part(job, data, piece.decoder, low, found))
-    for _, group in groupby(parts, key=lambda part: _together(part.job.piece)):
-        run = list(group)
-        places = [(part.job.end - part.job.start, part.low - part.job.start) for part in run]
-        alone = [TokenParts(part.decoder, [place]) for part, place in zip(run, places, strict=True)]
-        blocks = [(part.job.block, part.data, part.found) for part in run]
-        together = TokenParts(run[0].decoder, places)
-        good = _decode_blocks([part.job for part in run], blocks, together, alone, lost)
-        for part, is_good in zip(run, good, strict=True):
-            if is_good and part.job.rows.stop - part.job.rows.start > 1:
-                _place(part.job, part.found, part.low)
-    return others
-
-
-def _decode_blocks(
-    jobs: Sequence[_Job],
-    blocks: Sequence[tuple[int, memoryview, NDArray[Any]]],
-    decoder: BlockDecoder,
-    alone: Sequence[BlockDecoder] | None,
-    lost: Lost | None,
-) -> list[bool]:
-    """Decode the blocks of jobs of one piece, see `DataFile.decode_blocks`; return which could be read."""
-    piece, good = jobs[0].piece, [True] * len(jobs)
-    try:
-        piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks, alone)
-    except CorruptError:
-        if lost is None:
-            raise
-        for number, (job, block) in enumerate(zip(jobs, blocks, strict=True)):
-            by = job.piece.decoder if alone is None else alone[number]
-            try:
-                piece.file.decode_blocks(piece.column.column_id, piece.table, by, [block])
-            except CorruptError as error:
-                good[number] = False
-                _lose(job, error, lost)
-    return good
-
-
-def _together(piece: Piece) -> tuple[int, int]:
-    """Return what pieces have in common whose blocks are decoded in one go: files that share a model are still two."""
-    return id(piece.file), id(piece.vectors or piece)
-
-
-def _key(job: _Job) -> tuple[bytes, int, int]:
-    """Return the name of a decoded block in the cache."""
-    return job.piece.file.place.file_id, job.piece.column.column_id, job.block
-
-
-def _place(job: _Job, decoded: NDArray[Any], start: int) -> None:
-    """Copy the wanted values of a decoded block, or of the part of it from value `start` of the file, to the result."""
-    piece, rows = job.piece, job.rows
-    v0, v1 = piece.v0[rows], piece.v1[rows]
-    a: Ints = np.maximum(v0, start)
-    b: Ints = np.maximum(a, np.minimum(v1, start + len(decoded)))
-    out = piece.out[rows] + (a - v0)
-    if len(v0) == 1 or int(out[-1]) - int(out[0]) == int(a[-1]) - int(a[0]) == int((b - a)[:-1].sum()):
-        # One run in the block is one run in the result.
-        count = int((b - a).sum())
-        piece.target[int(out[0]) : int(out[0]) + count] = decoded[int(a[0]) - start : int(a[0]) - start + count]
-        return
-    piece.target[ragged_index(out, b - a)] = decoded[ragged_index(a - start, b - a)]
