@@ -119,7 +119,9 @@ class ValueLayout:
         if self._plan.packing == "concat":
             return self._without_padding(self._pieces(*self._bounds(line_rows), hold))
         rows_of = self._plan.group_rows
-        groups, first_rows = np.unique(line_rows // rows_of, return_index=True)
+        groups = line_rows // rows_of
+        first_rows = np.flatnonzero(np.diff(groups, prepend=-1))  # rows ascend
+        groups = groups[first_rows]
         for group in groups.tolist():
             if group not in self._groups:
                 self._groups[group] = self._pack(group, hold)
@@ -142,7 +144,7 @@ class ValueLayout:
                 index, row = ragged_index(one.row_starts[rows], count), np.repeat(np.arange(a, b), count)
             _, *others = one.pieces
             found.append(Pieces(row, *(field[index] for field in others)))
-            owners.append(number[one.window[index]])
+            owners.append(number[one.window[index]] if len(names) > 1 else np.zeros(len(row), np.int64))
             ends += [] if one.ends is None else [one.ends[index]]
         windows = [hold(key) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
@@ -185,7 +187,9 @@ class ValueLayout:
             begin = np.diff(part, prepend=-1) != 0
         piece_end = ends[piece]
         piece_start = piece_end - lengths[piece]
-        first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
+        first_value, last_value = part_start, part_end
+        if not plan.shuffle:
+            first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
         skipped = first_value - piece_start
         found = placed.pieces
         pieces = Pieces(
