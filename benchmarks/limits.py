@@ -83,14 +83,14 @@ def _decode(blocks: list[_Block], out: NDArray[np.int32], steps: int) -> None:
     at = 0
     for block in blocks:
         most = 2 * block.values
-        dictionary = block.decoder._dictionary
+        dictionary = block.decoder.dictionary
         coded = decompress(block.data, least=most, most=3 * most, dictionary=dictionary) if block.zstd else block.data
         if steps > 1:
             ranks = np.frombuffer(coded, "<u2", block.values)
             int(ranks.max())
             words[: block.values] = ranks
         if steps > 2:
-            ids = block.decoder._short_table(out.dtype)
+            ids = block.decoder.short_table(out.dtype)
             if ids is None:
                 raise ValueError("a column without a rank table has no ids to look up")
             ids.take(words[: block.values], out=out[at : at + block.values], mode="wrap")
@@ -99,7 +99,7 @@ def _decode(blocks: list[_Block], out: NDArray[np.int32], steps: int) -> None:
 
 def _escapes(block: _Block) -> int:
     """Return how many ids of a block have no rank."""
-    dictionary, most = block.decoder._dictionary, 2 * block.values
+    dictionary, most = block.decoder.dictionary, 2 * block.values
     coded = decompress(block.data, least=most, most=3 * most, dictionary=dictionary) if block.zstd else block.data
     return (len(coded) - most) // 4
 

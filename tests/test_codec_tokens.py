@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from contracts import allocates_at_most, check_codec, check_reader, decode
 from tokstore.codecs.contract import EncodedBlock
 from tokstore.codecs.ranked import RankTable, TokenDecoder, TokenEncoder, rank_by_octave
+from tokstore.codecs.ranked_parts import TokenParts
 from tokstore.codecs.ranking import LEVELS, choose_encoder
 from tokstore.errors import CorruptError
 from tokstore.format import MAX_RANKS
@@ -350,3 +351,47 @@ def test_runs_beside_other_threads(apart: bool) -> None:
         over.set()
         other.join()
     assert run(plain, sizes) == wanted
+
+
+def blocks_of_all_forms() -> tuple[RankTable, list[tuple[EncodedBlock, NDArray[Any]]]]:
+    """Return blocks of ids below 65,536 in every value form and packing, with escapes and without, and their ids."""
+    rng = np.random.default_rng(3)
+    table = RankTable(rng.permutation(60_000)[:50_000].astype(np.int64), rng.bytes(3000))
+    known, found = table.ids, []
+    for escapes in (0, 1):
+        ids = known[rng.integers(0, 500, 700)]
+        ids[rng.integers(0, 700, 2 * escapes)] = 65_000
+        for leb128 in (False, True):
+            coded, form = TokenEncoder(65_536, table, leb128=leb128, zstd_level=3).code(ids)
+            found += [(one, ids) for one in packings(coded, form, table.dictionary.content)]  # type: ignore[union-attr]
+        coded, form = TokenEncoder(65_536, None, leb128=False, zstd_level=3).code(ids.astype(np.uint16))
+        found += [(one, ids) for one in packings(coded, form, table.dictionary.content)[:2]]  # type: ignore[union-attr]
+    return table, found
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_parts_of_blocks_are_parts_of_what_they_hold(dtype: Any) -> None:
+    """A part, empty ones and the whole included, alone or among blocks of the same form or others, is a slice."""
+    rng = np.random.default_rng(4)
+    table, blocks = blocks_of_all_forms()
+    decoder = TokenDecoder(65_536, table)
+    same = [one for one in blocks if one[0].form == 0x22]
+    assert len(same) == 2
+    for run in [[one] for one in blocks] + [blocks, same, same[:1] * 3]:
+        bounds = [sorted(rng.integers(0, 701, 2).tolist()) for _ in run]
+        bounds[0] = [0, 700]
+        outs = [np.zeros(stop - start, dtype) for start, stop in bounds]
+        parts = TokenParts(decoder, [(700, start) for start, _ in bounds])
+        parts.decode_run([(memoryview(b.data), b.form, out) for (b, _), out in zip(run, outs, strict=True)])
+        for (_, ids), (start, stop), out in zip(run, bounds, outs, strict=True):
+            assert out.tolist() == ids[start:stop].tolist()
+
+
+def test_a_part_with_a_rank_outside_the_table_is_refused() -> None:
+    """What is looked up is checked, with one block and with several; the table is longer than its ranks inside."""
+    ranks = np.array([0, 1, 2, 3, 1, 1] * 9, "<u2")
+    block = EncodedBlock(compress(ranks.tobytes(), 3), 0x12)
+    for count in (1, 3):
+        parts = TokenParts(TokenDecoder(10, RankTable(np.array([7, 1, 4]))), [(54, 3)] * count)
+        with pytest.raises(CorruptError, match="outside the table"):
+            parts.decode_run([(memoryview(block.data), block.form, np.zeros(2, np.uint16)) for _ in range(count)])

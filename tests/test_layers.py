@@ -60,6 +60,7 @@ LAYERS = [
     "pieces",
     "touched",
     "vector_reading",
+    "decoding",
     "reading",
     "lossy_rows",
     "buffers",

@@ -110,3 +110,46 @@ def test_streams_of_stores_pickle(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(data))
     for one, other in zip(data, again, strict=True):
         assert one["labels"].equal(other["labels"])
+
+
+@pytest.mark.parametrize("buffer", [1, 64 << 20])
+@pytest.mark.parametrize("packing", ["concat", "fit", None])
+def test_the_first_batch_touches_no_window(tmp_path: Path, packing: Any, buffer: int, monkeypatch: Any) -> None:
+    """The first batch is made of what it consists of alone; the windows are decoded behind it, into their own place."""
+    store, fake = make(tmp_path / "s", [731 * i % 4001 for i in range(900)])
+    options: dict[str, Any] = {"seq_len": 1000, "packing": packing, "batch_size": 2, "buffer": buffer, "lanes": 2}
+    data = ts.StreamingDataset(store, emit=("input_ids",), labels="next", **options)
+    asked: list[Any] = []
+    iterator = iter(data)
+    reader = iterator._rows._reader  # type: ignore[attr-defined]
+    request = reader._request
+
+    def asking(windows: Any) -> None:
+        asked.append(windows)
+        request(windows)
+
+    monkeypatch.setattr(reader, "_request", asking)
+    made = next(iterator._rows)  # type: ignore[attr-defined]
+    assert asked == []
+    assert not any(stretch.done for window in reader._windows.values() for stretch in window.stretches)
+    reader.read_ahead()
+    assert len(asked) == 1
+    decoded = reader.slab(np.arange(2), np.zeros(0, np.int64))
+    assert made.slab.ids.tolist() == decoded.ids.tolist()
+    assert all(stretch.done for window in reader._windows.values() for stretch in window.stretches)
+    rest = torch.cat([batch["input_ids"] for batch in iterator])
+    whole = torch.cat([batch["input_ids"] for batch in ts.StreamingDataset(fake, emit=("input_ids",), **options)])
+    assert torch.equal(rest, whole[2:])
+
+
+def test_what_is_read_once_is_decoded_in_part(tmp_path: Path) -> None:
+    """Scattered samples come as by a read of all, rows of one block and of several; no block is kept for them."""
+    store, fake = make(tmp_path / "s", [*[731 * i % 4001 for i in range(300)], 90_000, 0, 5], shard_tokens=200_000)
+    starts = np.cumsum(store.lengths(0, len(store))) - store.lengths(0, len(store))
+    values = fake.read_range(0, len(fake))
+    for positions in ([0, 7], [3, 150, 151, 299, 302], [300], [2, 4, 6, 300, 301], list(range(303))):
+        expected = np.concatenate([values[starts[p] : starts[p] + fake._lengths[p]] for p in positions])
+        assert np.array_equal(store.read_samples(np.array(positions)), expected)
+    other = ts.open(str(tmp_path / "s"))
+    other.read_samples(np.array([3, 150, 299]))
+    assert not other._version.blocks._items

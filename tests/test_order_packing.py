@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,31 @@ def test_fit_is_that_of_the_page(given_items: tuple[list[int], int], spare: int,
     assert all(sum(stop - start for start, stop in mine) <= capacity for mine in parts)
     values = sorted(value for mine in parts for part in mine for value in range(*part))
     assert values == [value for place in places for value in range(*place)]
+
+
+@settings(max_examples=60)
+@given(items(rows_of_longest=2), st.integers(0, 3), st.randoms(use_true_random=False))
+@example(([3, 5, 2], 8), 3, Random(0))
+def test_rows_take_the_places_that_they_are_given(given_items: tuple[list[int], int], spare: int, random: Any) -> None:
+    """Packing into rows with places is packing and bringing the rows there, also where one has had no value."""
+    lengths, capacity = given_items
+    rows = -(-sum(lengths) // capacity) + spare
+    places = array(random.sample(range(rows), rows))
+    starts = array([start for start, _ in laid(lengths)])
+    plain = fit_rows(starts, array(lengths), capacity, rows)
+    got = fit_rows(starts, array(lengths), capacity, rows, places)
+    moved = sorted(zip(places[plain.row].tolist(), *(column.tolist() for column in plain[1:]), strict=True))
+    assert list(zip(*(column.tolist() for column in got), strict=True)) == moved
+
+
+@pytest.mark.parametrize("capacity", [32_767, 32_768, 40_000])
+def test_long_rows(capacity: int) -> None:
+    """Rows near the length from which numbers of 16 bits do not hold their gaps are packed as the page says."""
+    rng = np.random.default_rng(capacity)
+    lengths = [*rng.integers(1, capacity + 1, 20).tolist(), *rng.integers(1, capacity // 8, 150).tolist(), capacity]
+    rows = -(-sum(lengths) // capacity)
+    got = pack_rows(array(lengths), capacity, rows)
+    assert [None if row < 0 else row for row in got.tolist()] == reference.packed(lengths, capacity, rows)
 
 
 @settings(max_examples=300)

@@ -6,18 +6,16 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
 from tokstore.column_types import Codes, Vector
+from tokstore.decoding import Job, decode_run, key_of, lose, put_values, runs_of
 from tokstore.deliver import reorder, result_dtype
 from tokstore.errors import CorruptError, MissingFileError
 from tokstore.losses import Lost
@@ -33,30 +31,6 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
-_LONG_RUN = 64  # values: runs as long as that are copied one by one, shorter ones by an index of every value
-
-
-@dataclass(slots=True)
-class _Job:
-    """One block that has to be decoded for a piece.
-
-    Attributes:
-        block: Its number in the column.
-        rows: First row of the piece that it touches, and the end of the rows.
-        start, end: Its values in the file.
-        out: Where its first value would go in the result if all of it were wanted.
-        whole: Whether all of it is wanted, in one run.
-    """
-
-    piece: Piece
-    block: int
-    offset: int
-    nbytes: int
-    rows: slice
-    start: int
-    end: int
-    out: int
-    whole: bool
 
 
 def read_rows(
@@ -72,6 +46,7 @@ def read_rows(
     compact: bool = False,
     lost: Lost | None = None,
     order: Ints | None = None,
+    once: bool = False,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -89,6 +64,8 @@ def read_rows(
             vectors.
         order: For every row of the result which of the rows of the groups it is; a row may come several times. By
             default they come as they are.
+        once: Nobody comes back for what else is in the blocks: of blocks of tokens of which less than half is wanted,
+            only that is decoded, and it is not kept.
     """
     # Without repeats every value has one place, and is decoded or copied straight to it.
     place = None
@@ -108,7 +85,7 @@ def read_rows(
                 version, column, groups, start, stop, arrays, compact, lost, place
             )
         jobs += [job for piece in pieces for job in _jobs(piece, place is not None)]
-    _run(version, jobs, pool, lost)
+    _run(version, jobs, pool, lost, once)
     done = {reading.column.name: reading.finish() for reading in vectors}
     if order is not None and place is None:
         result = {name: reorder(rows, order) for name, rows in result.items()}
@@ -121,7 +98,8 @@ def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) 
     """Return the values per row of a ragged column without decoding any."""
     version.open_files([(group.page, group.shard) for group in groups], [column])
     parts = [row_intervals(version, column, group, 0, None)[:2] for group in groups]
-    return np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1 in parts)])
+    lengths = [v1 - v0 for v0, v1 in parts]
+    return lengths[0] if len(lengths) == 1 else np.concatenate([np.zeros(0, np.int64), *lengths])
 
 
 def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
@@ -193,7 +171,7 @@ def _plan_column(
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
-def _jobs(piece: Piece, scattered: bool) -> list[_Job]:
+def _jobs(piece: Piece, scattered: bool) -> list[Job]:
     """Return the blocks of a piece that hold wanted values, with the rows that each one touches; `scattered` where rows
     do not lie in the result as they follow one another in the file.
     """
@@ -235,27 +213,27 @@ def _jobs(piece: Piece, scattered: bool) -> list[_Job]:
     fields = (numbers, piece.table.offsets[numbers], piece.table.stored_bytes[numbers], low, high, start, end)
     out = piece.out[low] + start - begin
     return [
-        _Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
+        Job(piece, block, offset, nbytes, slice(a, b), s, e, o, w)
         for block, offset, nbytes, a, b, s, e, o, w in zip(
             *(one.tolist() for one in fields), out.tolist(), whole.tolist(), strict=True
         )
     ]
 
 
-def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None) -> None:
+def _run(version: Version, jobs: list[Job], pool: Executor | None, lost: Lost | None, once: bool) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
         ranges: list[Range] = []
-        wanted: list[_Job] = []
+        wanted: list[Job] = []
         held, stop = 0, at
         while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
             job = jobs[stop]
             stop += 1
             # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
-            kept = None if job.whole else version.blocks.get(_key(job))
+            kept = None if job.whole else version.blocks.get(key_of(job))
             if kept is not None:
-                _place(job, kept)
+                put_values(job, kept, job.start)
                 continue
             ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
             wanted.append(job)
@@ -265,12 +243,12 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
             continue
         read = _fetch(version, ranges, wanted, lost)
         pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
-        runs = list(_runs_of(pairs))
+        runs = list(runs_of(pairs, once))
         # The results are nothing; going through them raises what a thread has raised.
-        list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost), runs))
+        list((map if pool is None or len(runs) < 2 else pool.map)(partial(decode_run, version, lost, once), runs))
 
 
-def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost | None) -> Sequence[memoryview | None]:
+def _fetch(version: Version, ranges: list[Range], wanted: list[Job], lost: Lost | None) -> Sequence[memoryview | None]:
     """Return the stored bytes of blocks; those that are not there are noted, one by one, if that is wanted."""
     try:
         return version.read(ranges)
@@ -283,93 +261,10 @@ def _fetch(version: Version, ranges: list[Range], wanted: list[_Job], lost: Lost
             read += version.read([one])
         except (CorruptError, MissingFileError) as error:
             read.append(None)
-            _lose(job, error, lost)
+            lose(job, error, lost)
     return read
 
 
 def is_pruned(version: Version, error: Exception) -> bool:
     """Tell whether a file is missing because the whole version is."""
     return isinstance(error, MissingFileError) and version.file_name is None and not version.is_there()
-
-
-def _lose(job: _Job, error: CorruptError | MissingFileError, lost: Lost) -> None:
-    """Note a block that could not be read, and make its values 0."""
-    piece, rows = job.piece, job.rows
-    a: Ints = np.maximum(piece.v0[rows], job.start)
-    count: Ints = np.maximum(np.minimum(piece.v1[rows], job.end) - a, 0)
-    starts = piece.out[rows] + (a - piece.v0[rows])
-    piece.target[ragged_index(starts, count)] = 0
-    lost.add(piece.file.place.path, piece.column.name, job.block, error, starts, count)
-
-
-def _runs_of(pairs: Sequence[tuple[_Job, memoryview]]) -> Iterator[Sequence[tuple[_Job, memoryview]]]:
-    """Cut blocks into runs that are decoded together."""
-    at = 0
-    while at < len(pairs):
-        stop = at + pairs[at][0].piece.together
-        yield pairs[at:stop]
-        at = stop
-
-
-def _decode_run(version: Version, lost: Lost | None, pairs: Sequence[tuple[_Job, memoryview]]) -> None:
-    """Decode a few blocks: straight into the result where all of a block is wanted in one run, else beside it."""
-    for _, group in groupby(pairs, key=lambda pair: _together(pair[0].piece)):
-        run = list(group)
-        piece = run[0][0].piece
-        targets = [
-            job.piece.target[job.out : job.out + job.end - job.start]
-            if job.whole
-            else np.empty(job.end - job.start, job.piece.target.dtype)
-            for job, _ in run
-        ]
-        blocks = [(job.block, data, out) for (job, data), out in zip(run, targets, strict=True)]
-        decoder, alone = piece.decoder, None
-        if piece.vectors is not None:  # blocks of several groups, each of which has a decoder of its own
-            decoder = piece.vectors.of_groups([job.piece.group for job, _ in run])
-            alone = [job.piece.decoder for job, _ in run]
-        good = [True] * len(run)
-        try:
-            piece.file.decode_blocks(piece.column.column_id, piece.table, decoder, blocks, alone)
-        except CorruptError:
-            if lost is None:
-                raise
-            for number, ((job, _), block) in enumerate(zip(run, blocks, strict=True)):
-                try:
-                    piece.file.decode_blocks(piece.column.column_id, piece.table, job.piece.decoder, [block])
-                except CorruptError as error:
-                    good[number] = False
-                    _lose(job, error, lost)
-        for (job, _), decoded, is_good in zip(run, targets, good, strict=True):
-            if is_good and not job.whole:
-                version.blocks.put(_key(job), decoded)
-                _place(job, decoded)
-
-
-def _together(piece: Piece) -> tuple[int, int]:
-    """Return what pieces have in common whose blocks are decoded in one go: files that share a model are still two."""
-    return id(piece.file), id(piece.vectors or piece)
-
-
-def _key(job: _Job) -> tuple[bytes, int, int]:
-    """Return the name of a decoded block in the cache."""
-    return job.piece.file.place.file_id, job.piece.column.column_id, job.block
-
-
-def _place(job: _Job, decoded: NDArray[Any]) -> None:
-    """Copy the wanted values of a decoded block into the result."""
-    piece = job.piece
-    start, rows = job.start, job.rows
-    v0, v1 = piece.v0[rows], piece.v1[rows]
-    a: Ints = np.maximum(v0, start)
-    b: Ints = np.maximum(a, np.minimum(v1, start + len(decoded)))
-    out = piece.out[rows] + (a - v0)
-    # Rows that lie side by side in the block and in the result are one run.
-    count, shift = b - a, out - a
-    first = np.flatnonzero(np.concatenate([[True], (a[1:] != b[:-1]) | (shift[1:] != shift[:-1])]))
-    count = np.add.reduceat(count, first)
-    a, out = a[first], out[first]
-    if int(count.sum()) < _LONG_RUN * len(first) and len(first) > 1:
-        piece.target[ragged_index(out, count)] = decoded[ragged_index(a - start, count)]
-        return
-    for at, begin, size in zip(out.tolist(), (a - start).tolist(), count.tolist(), strict=True):
-        piece.target[at : at + size] = decoded[begin : begin + size]

@@ -194,9 +194,9 @@ class TokenReader(ViewReader):
         found = None if lost is None else Lost()
         # Out of order, values would lie in `out` in the wrong order for a moment.
         arrays = recycling() if out is None or order is not None else Given(out)
-        rows = read_rows(self._version, [chosen], groups, pool=pool, compact=True, arrays=arrays, lost=found)[
-            chosen.name
-        ]
+        rows = read_rows(
+            self._version, [chosen], groups, pool=pool, compact=True, arrays=arrays, lost=found, once=True
+        )[chosen.name]
         if lost is not None and found is not None:
             lost.add(found, rows, order)
         return rows.values if order is None else reorder(rows, order).values

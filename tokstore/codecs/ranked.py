@@ -204,18 +204,21 @@ class TokenDecoder:
     Args:
         vocab_size: Ids are below it.
         table: The column's object, if it has one.
+
+    Attributes:
+        entries: Ranks of 16 bits that have an id.
     """
 
     def __init__(self, vocab_size: int, table: RankTable | None) -> None:
         self._vocab_size, self._table = vocab_size, table
         self._short: dict[np.dtype[Any], NDArray[Any]] = {}
         self._wide: NDArray[Any] | None = None
-        self._entries = 0
+        self.entries = 0
         if table is not None:
             self._wide = table.ids.astype(np.int32 if vocab_size <= 1 << 31 else np.int64)
-            self._entries = min(len(table.ids), _ESCAPE)
+            self.entries = min(len(table.ids), _ESCAPE)
 
-    def _short_table(self, dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    def short_table(self, dtype: np.dtype[Any]) -> NDArray[Any] | None:
         """Return the ids of ranks of 16 bits.
 
         It has an item for every u16, so that a look-up needs no bounds: what lies beyond the table is refused before
@@ -224,7 +227,7 @@ class TokenDecoder:
         found = self._short.get(dtype)
         if found is None and self._table is not None:
             found = np.zeros(1 << 16, dtype)
-            found[: self._entries] = self._table.ids[:_ESCAPE]
+            found[: self.entries] = self._table.ids[:_ESCAPE]
             self._short[dtype] = found
         return found
 
@@ -235,18 +238,18 @@ class TokenDecoder:
         if value_form in (RAW_U16, RAW_U32):
             dtype = np.dtype("<u2" if value_form == RAW_U16 else "<u4")
             exact = n * dtype.itemsize
-            ids = np.frombuffer(unpack_coded(data, packing, exact, exact, self._dictionary), dtype)
+            ids = np.frombuffer(unpack_coded(data, packing, exact, exact, self.dictionary), dtype)
             self._check_ids(ids)
             out[:] = ids
             return
         if self._wide is None:
             raise CorruptError("a block holds ranks, but its column has no rank table", rule="codecs.md 2.2")
         if value_form == RANK_U16:
-            self._decode_u16(unpack_coded(data, packing, 2 * n, 6 * n, self._dictionary), out)
+            self._decode_u16(unpack_coded(data, packing, 2 * n, 6 * n, self.dictionary), out)
         elif value_form == RANK_LEB128:
-            self._from_codes(decode_leb128(unpack_coded(data, packing, n, 5 * n, self._dictionary), n), out)
+            self._from_codes(decode_leb128(unpack_coded(data, packing, n, 5 * n, self.dictionary), n), out)
         else:
-            raw = np.frombuffer(unpack_coded(data, packing, 3 * n, 3 * n, self._dictionary), np.uint8)
+            raw = np.frombuffer(unpack_coded(data, packing, 3 * n, 3 * n, self.dictionary), np.uint8)
             wide = np.zeros((n, 4), np.uint8)
             wide[:, :3] = raw.reshape(n, 3)
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
@@ -258,13 +261,13 @@ class TokenDecoder:
         beside = threading.get_ident() != threading.main_thread().ident
         if beside and len(blocks) > 1 and self._decode_together(blocks):
             return
-        entries, largest = self._entries, np.maximum.reduce
-        table = self._short_table(blocks[0][2].dtype) if blocks else None
+        entries, largest = self.entries, np.maximum.reduce
+        table = self.short_table(blocks[0][2].dtype) if blocks else None
         words = recycling().empty(max(out.size for _, _, out in blocks), np.dtype(np.intp))
         for data, form, out in blocks:
             # What most blocks are: ranks without escapes. All else goes the long way.
             if form & 15 == RANK_U16 and form >> 4 in _ZSTD and table is not None and table.dtype == out.dtype:
-                coded = unpack_coded(data, form >> 4, 2 * out.size, _WIDEST * out.size, self._dictionary)
+                coded = unpack_coded(data, form >> 4, 2 * out.size, _WIDEST * out.size, self.dictionary)
                 ranks = np.frombuffer(coded, _U16, out.size)
                 # `take` would make an array of machine words of its own, a new one for every block.
                 words[: out.size] = ranks
@@ -280,12 +283,12 @@ class TokenDecoder:
         not is found one by one.
         """
         form, outs = blocks[0][1], [out for _, _, out in blocks]
-        table = self._short_table(outs[0].dtype)
+        table = self.short_table(outs[0].dtype)
         if form & 15 != RANK_U16 or form >> 4 not in _ZSTD or table is None or table.dtype != outs[0].dtype:
             return False
         if any(other != form or not out.size for _, other, out in blocks):
             return False
-        dictionary = self._dictionary if form >> 4 == ZSTD_DICTIONARY else None
+        dictionary = self.dictionary if form >> 4 == ZSTD_DICTIONARY else None
         if form >> 4 == ZSTD_DICTIONARY and dictionary is None:
             return False
         found = decompress_together([data for data, _, _ in blocks], [2 * out.size for out in outs], dictionary)
@@ -293,7 +296,7 @@ class TokenDecoder:
             return False
         # Few long calls: each one that lets go of the interpreter may have to wait until it has it back.
         ranks = np.frombuffer(b"".join(found), _U16)
-        if int(np.maximum.reduce(ranks)) >= self._entries:
+        if int(np.maximum.reduce(ranks)) >= self.entries:
             return False
         words = recycling().empty(len(ranks), np.dtype(np.intp))
         words[:] = ranks
@@ -307,12 +310,13 @@ class TokenDecoder:
         return True
 
     @property
-    def _dictionary(self) -> Dictionary | None:
+    def dictionary(self) -> Dictionary | None:
+        """The history that its blocks were compressed with."""
         return self._table.dictionary if self._table else None
 
     def _decode_u16(self, coded: bytes | memoryview, out: NDArray[Any]) -> None:
         """Decode value form 2."""
-        table = self._short_table(out.dtype)
+        table = self.short_table(out.dtype)
         ranks = np.frombuffer(coded, "<u2", out.size)
         # `wrap` is the fastest mode of `take` that writes in place; with an item for every u16 it never has to wrap.
         if table is not None:
@@ -327,15 +331,15 @@ class TokenDecoder:
         extra = len(coded) - 2 * n
         if extra % 4:
             raise CorruptError(f"{extra} bytes of escapes are no whole number of them", rule="codecs.md 2.2")
-        if largest < self._entries and not extra:
+        if largest < self.entries and not extra:
             return
         escape = ranks == _ESCAPE
         (escaped,) = escape.nonzero()
         if escaped.size != extra // 4:
             raise CorruptError(f"{escaped.size} escapes, but {extra // 4} ids for them", rule="codecs.md 2.2")
         # A full table has an id for every rank that is no escape.
-        if self._entries < _ESCAPE and int(np.where(escape, 0, ranks).max()) >= self._entries:
-            raise CorruptError(f"a rank lies outside the table of {self._entries}", rule="codecs.md 2.2")
+        if self.entries < _ESCAPE and int(np.where(escape, 0, ranks).max()) >= self.entries:
+            raise CorruptError(f"a rank lies outside the table of {self.entries}", rule="codecs.md 2.2")
         ids = np.frombuffer(coded, "<u4", extra // 4, 2 * n)
         self._check_ids(ids)
         out[escaped] = ids

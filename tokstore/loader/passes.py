@@ -59,6 +59,7 @@ class Pass(Iterator[Any]):
         if rows.slab is not self._slab:
             self._slab = rows.slab
             self._parts = collate(rows.slab, turns.batch_rows, data._emit, data._pad, self._take, self._aligned)
+            self._rows.read_ahead()
         skipped = data._skipped
         if skipped is not None:
             skipped.tokens += rows.slab.count_lost(rows.start, rows.stop)
@@ -101,6 +102,7 @@ class Pass(Iterator[Any]):
                 except StopIteration:
                     return
                 parts = collate(slab, turns.batch_rows, data._emit, data._pad, self._take, self._aligned)
+                self._rows.read_ahead()
                 self._done += len(numbers)
                 places = [self._place(number) for number in numbers]
                 plain, skipped = data._batch_size is None, data._skipped

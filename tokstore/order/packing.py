@@ -91,13 +91,27 @@ def pack_rows(lengths: I64, capacity: int, rows: int) -> I64:
     room = np.full(rows, -capacity, np.int64)
     found[order[:long]] = _best_fit((-left[:long]).tolist(), room)
     left, order = left[long:], order[long:]
+    if capacity < _NARROW:  # for its radix sort
+        left, room = left.astype(np.int16), room.astype(np.int16)
     turn = np.arange(rows)
     while len(left):
         open_rows = (room <= left[-1]).nonzero()[0]
         if not len(open_rows):
             break
         gaps = room[open_rows]
-        by_gap = stable_order(gaps, capacity + 1)
+        # Most rounds: the longest item that is left fits in every gap, so the rows take the next items in order.
+        used = 0
+        while used < len(left) and gaps.max() <= left[used]:
+            by_gap = gaps.argsort(kind="stable")[: len(left) - used]
+            part = slice(used, used + len(by_gap))
+            found[order[part]] = open_rows[by_gap]
+            gaps[by_gap] -= left[part]
+            used = part.stop
+        if used:
+            room[open_rows] = gaps
+            left, order = left[used:], order[used:]
+            continue
+        by_gap = gaps.argsort(kind="stable")
         taking, places = open_rows[by_gap], turn[: len(by_gap)]
         # The longest item that fits, or the one after that which the row before takes.
         item = np.maximum.accumulate(left.searchsorted(gaps[by_gap]) - places)
@@ -108,12 +122,9 @@ def pack_rows(lengths: I64, capacity: int, rows: int) -> I64:
         item, taking = item[:count], taking[:count]
         found[order[item]] = taking
         room[taking] -= left[item]
-        if int(item[-1]) == count - 1:
-            left, order = left[count:], order[count:]
-        else:
-            stays = np.ones(len(left), bool)
-            stays[item] = False
-            left, order = left[stays], order[stays]
+        stays = np.ones(len(left), bool)
+        stays[item] = False
+        left, order = left[stays], order[stays]
     return found
 
 
@@ -129,17 +140,18 @@ def _best_fit(lengths: list[int], room: I64) -> list[int]:
     # The gaps of the rows begun, ascending, of equal ones the oldest first, and with them their rows.
     first = sorted((capacity - length, row) for row, length in enumerate(lengths[:begun]) if length < capacity)
     sizes, names = [gap for gap, _ in first], [row for _, row in first]
+    put, take_size, take_name = found.append, sizes.pop, names.pop
     for length in lengths[begun:]:
         at = bisect_left(sizes, length)
         if at < len(sizes):
-            row, gap = names.pop(at), sizes.pop(at) - length
+            row, gap = take_name(at), take_size(at) - length
         elif begun < rows:
             row, gap = begun, capacity - length
             begun += 1
         else:
-            found.append(-1)
+            put(-1)
             continue
-        found.append(row)
+        put(row)
         if gap:
             at = bisect_right(sizes, gap)
             sizes.insert(at, gap)
@@ -164,7 +176,7 @@ def split_long(starts: I64, lengths: I64, capacity: int) -> tuple[I64, I64, I64]
     return starts[which] + number * capacity, np.minimum(lengths[which] - number * capacity, capacity), which
 
 
-def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
+def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int, places: I64 | None = None) -> Parts:
     """Pack items into exactly so many rows; what fits nowhere is cut to fill the gaps (order.md 6.4).
 
     Args:
@@ -172,6 +184,7 @@ def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
         lengths: int64, 1 or more; together no more than the rows hold.
         capacity: Values of a row.
         rows: Number of rows.
+        places: int64, the place of every row among all of them; None for the order in which they are packed.
     """
     starts, lengths, items = split_long(starts, lengths, capacity)
     row = pack_rows(lengths, capacity, rows)
@@ -194,8 +207,16 @@ def fit_rows(starts: I64, lengths: I64, capacity: int, rows: int) -> Parts:
         row = np.concatenate([row[kept], by_gap[np.searchsorted(limits, begins, side="right")]])
         by_start = np.argsort(starts, kind="stable")
         starts, lengths, items, row = starts[by_start], lengths[by_start], items[by_start], row[by_start]
+    if len(np.bincount(row, minlength=rows).nonzero()[0]) == rows:
+        row = row if places is None else places[row]
+        order = stable_order(row, rows)
+        return Parts(row[order], starts[order], lengths[order], items[order])
     order = stable_order(row, rows)
-    return _without_empty(Parts(row[order], starts[order], lengths[order], items[order]), rows)
+    row, starts, lengths, items = _without_empty(Parts(row[order], starts[order], lengths[order], items[order]), rows)
+    if places is None:
+        return Parts(row, starts, lengths, items)
+    order = stable_order(places[row], rows)
+    return Parts(places[row[order]], starts[order], lengths[order], items[order])
 
 
 def _without_empty(parts: Parts, rows: int) -> Parts:

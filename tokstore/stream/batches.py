@@ -160,6 +160,10 @@ class BatchIterator:
             raise
         self._numbers, self._at = numbers.tolist(), 0
 
+    def read_ahead(self) -> None:
+        """Let the threads decode what the first slab did without; its batches are best made before."""
+        self._reader.read_ahead()
+
     def close(self) -> None:
         """End the threads. What is being decoded is finished first, and no batch comes any more."""
         self._slab, self.closed = None, True

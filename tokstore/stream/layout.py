@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order import GROUP, Line, derive_key, fit_rows, shuffled
-from tokstore.order.packing import stable_order
 from tokstore.ragged import ragged_index
 from tokstore.stream.lines import Key, Pool, PoolLine, SpanLine
 from tokstore.stream.plan import Plan
@@ -120,7 +119,9 @@ class ValueLayout:
         if self._plan.packing == "concat":
             return self._without_padding(self._pieces(*self._bounds(line_rows), hold))
         rows_of = self._plan.group_rows
-        groups, first_rows = np.unique(line_rows // rows_of, return_index=True)
+        groups = line_rows // rows_of
+        first_rows = np.flatnonzero(np.diff(groups, prepend=-1))  # rows ascend
+        groups = groups[first_rows]
         for group in groups.tolist():
             if group not in self._groups:
                 self._groups[group] = self._pack(group, hold)
@@ -128,16 +129,22 @@ class ValueLayout:
             self._groups.pop(next(iter(self._groups)))
         held = [self._groups[group] for group in groups.tolist()]
         names = list(dict.fromkeys(key for one in held for key in one.keys))
+        numbers = [np.array([names.index(key) for key in one.keys]) for one in held]
         found, owners, ends = [], [], []
-        for group, one, a, b in zip(
-            groups.tolist(), held, first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)], strict=True
-        ):
-            rows = line_rows[a:b] - group * rows_of
-            first = one.row_starts[rows]
-            count = one.row_starts[rows + 1] - first
-            index = ragged_index(first, count)
-            found.append(one.pieces.at(index)._replace(row=np.repeat(np.arange(a, b), count)))
-            owners.append(np.array([names.index(key) for key in one.keys])[one.window[index]])
+        starts, stops = first_rows.tolist(), [*first_rows[1:].tolist(), len(line_rows)]
+        lows, highs = (line_rows[first_rows] % rows_of).tolist(), (line_rows[np.array(stops) - 1] % rows_of).tolist()
+        for number, one, a, b, first, last in zip(numbers, held, starts, stops, lows, highs, strict=True):
+            index: I64 | slice
+            if last - first == b - 1 - a:  # rows one after another, as a lane has them
+                index = slice(int(one.row_starts[first]), int(one.row_starts[last + 1]))
+                row = one.pieces.row[index] + (a - first)
+            else:
+                rows = line_rows[a:b] % rows_of
+                count = one.row_starts[rows + 1] - one.row_starts[rows]
+                index, row = ragged_index(one.row_starts[rows], count), np.repeat(np.arange(a, b), count)
+            _, *others = one.pieces
+            found.append(Pieces(row, *(field[index] for field in others)))
+            owners.append(number[one.window[index]] if len(names) > 1 else np.zeros(len(row), np.int64))
             ends += [] if one.ends is None else [one.ends[index]]
         windows = [hold(key) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
@@ -163,33 +170,36 @@ class ValueLayout:
             first = np.flatnonzero(placed.pieces.begins | (np.arange(len(lengths)) == 0))
             begins, sizes = begins[first], np.add.reduceat(lengths, first)
         rows = min(plan.group_rows, -(-(stop - start) * plan.group_rows // plan.group_values))
-        row, part_start, part_length, item = fit_rows(begins, sizes, plan.seq_len or 1, rows)
+        place = None
         if plan.shuffle:
-            place = np.empty(rows, np.int64)
             key = derive_key(plan.seed, GROUP, self._epoch, window=group, source=plan.source)
+            place = np.empty(rows, np.int64)
             place[shuffled(rows, key)] = np.arange(rows)
-            row = place[row]
-            order = stable_order(row, rows)
-            row, part_start, part_length, item = row[order], part_start[order], part_length[order], item[order]
-        # Which pieces the parts are of: one each, but in view order.
+        row, part_start, part_length, item = fit_rows(begins, sizes, plan.seq_len or 1, rows, place)
         part_end = part_start + part_length
-        piece, begin = item, np.ones(len(row), bool)
-        if not plan.shuffle:
+        if plan.shuffle:  # a part is of one piece
+            piece, begin = item, np.ones(len(row), bool)
+        else:
             piece = np.searchsorted(ends, part_start, side="right")
             count = np.searchsorted(ends, part_end) + 1 - piece
             piece, part = ragged_index(piece, count), np.repeat(np.arange(len(row)), count)
             row, part_start, part_end = row[part], part_start[part], part_end[part]
             begin = np.diff(part, prepend=-1) != 0
-        found, piece_end = placed.pieces.at(piece), ends[piece]
-        piece_start = piece_end - found.length
-        first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
-        pieces = found._replace(
+        piece_end = ends[piece]
+        piece_start = piece_end - lengths[piece]
+        first_value, last_value = part_start, part_end
+        if not plan.shuffle:
+            first_value, last_value = np.maximum(piece_start, part_start), np.minimum(piece_end, part_end)
+        skipped = first_value - piece_start
+        found = placed.pieces
+        pieces = Pieces(
             row=row,
-            source=found.source + (first_value - piece_start),
+            source=found.source[piece] + skipped,
             length=last_value - first_value,
+            position=found.position[piece],
             begins=begin,
-            left=found.left + (piece_end - last_value),
-            first=found.first + (first_value - piece_start),
+            left=found.left[piece] + (piece_end - last_value),
+            first=found.first[piece] + skipped,
         )
         ends_part = np.where(last_value == part_end, part_end, -1) if self._following else None
         window = placed.window[piece]
@@ -197,7 +207,9 @@ class ValueLayout:
             real = np.flatnonzero(pieces.position >= 0)
             pieces, window = pieces.at(real), window[real]
             ends_part = None if ends_part is None else ends_part[real]
-        return _Group(np.searchsorted(pieces.row, np.arange(rows + 1)), pieces, window, keys, ends_part)
+        starts = np.zeros(rows + 1, np.int64)
+        np.cumsum(np.bincount(pieces.row, minlength=rows), out=starts[1:])
+        return _Group(starts, pieces, window, keys, ends_part)
 
     def after(self, line_rows: I64, hold: Hold) -> tuple[I64, Placed]:
         """Return the value after each row on the line, and the numbers of the rows that have one."""

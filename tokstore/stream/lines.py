@@ -49,7 +49,9 @@ class Pool:
 
     def __init__(self, source: Source, plan: Plan, dtype: np.dtype[Any], pad: int) -> None:
         inserted = (plan.bos is not None) + (plan.eos is not None)
-        self.sizes: I64 = source.lengths(0, len(source)) + inserted
+        self.sizes: I64 = source.lengths(0, len(source))
+        if inserted:
+            self.sizes += inserted
         self.weights: Resampling | None = None
         held = self.sizes
         if plan.is_weighted:
@@ -61,8 +63,11 @@ class Pool:
         self.held = int(ends[-1])
         self.values = room(self.held, dtype, plan, pad)
         kind = np.dtype(np.int32 if self.held < 1 << 31 else np.int64)
-        positions = np.flatnonzero(held)
-        self.samples = Samples(self.begins[positions].astype(kind), positions, held[positions].astype(kind))
+        positions = held.nonzero()[0]
+        begins, sizes = self.begins.astype(kind), held.astype(kind)
+        if len(positions) < len(held):
+            begins, sizes = begins[positions], sizes[positions]
+        self.samples = Samples(begins, positions, sizes)
         self.stretches: list[Stretch] = []
         self.damage = Damage()
         places = plan.effective().tolist()

@@ -278,6 +278,11 @@ class MixReader:
                 parts.append((number, at, reader.slab(row[at], ahead, quick=quick)))
         return self._merged(source, parts)
 
+    def read_ahead(self) -> None:
+        """Let the threads go on; see `RowReader.read_ahead`."""
+        for reader in self._readers:
+            reader.read_ahead()
+
     def segments(self, rows: I64) -> Segments:
         """Return what rows consist of; nothing is decoded."""
         source, row = self._split(rows)

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.damage import Report
+from tokstore.stream.first_rows import is_less, read_apart
 from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
 from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
@@ -80,6 +80,7 @@ class RowReader:
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
         self._pending: dict[Stretch, Future[None]] = {}
+        self._postponed: list[Window] = []
         self._stopped = False
 
     def slab(self, rows: I64, later: I64, *, quick: bool = False) -> Slab:
@@ -88,7 +89,8 @@ class RowReader:
         Args:
             rows: Their numbers, ascending; -1 for rows that only fill up.
             later: Rows that come after them, to be decoded ahead, ascending.
-            quick: Wait only for what these rows need, if that is less than the windows they lie in.
+            quick: Wait only for what these rows need, if that is less than the windows they lie in. What is decoded
+                ahead then is decoded from `read_ahead` on.
         """
         if self._stopped:
             raise CancelledError
@@ -96,11 +98,10 @@ class RowReader:
         names = {id(window): window for one in wanted for window in one.placed.windows}
         names |= {id(window): window for one in wanted if one.after is not None for window in one.after.windows}
         held = list(names.values())
-        if quick and self._read_parts(wanted, held):
-            # Cut before the threads decode all of the windows, and so write over what was read here.
-            slab = self._cut(len(rows), wanted)
-            self._request(held)
-            return slab
+        apart = self._apart(wanted) if quick else None
+        if apart is not None:
+            self._postponed = held
+            return self._cut(len(rows), apart)
         ahead = [
             (epoch, key)
             for epoch, _, line_rows in self._line_rows(later)
@@ -113,6 +114,12 @@ class RowReader:
         kept = set(names) | {id(window) for window in soon}
         self._windows = {name: window for name, window in self._windows.items() if id(window) in kept}
         return self._cut(len(rows), wanted)
+
+    def read_ahead(self) -> None:
+        """Let the threads decode the windows of rows that were cut without them: beside them, the first batch waits."""
+        postponed, self._postponed = self._postponed, []
+        if not self._stopped:
+            self._request(postponed)
 
     def segments(self, rows: I64) -> Segments:
         """Return what rows consist of; nothing is decoded."""
@@ -130,6 +137,7 @@ class RowReader:
         self._windows.clear()
         self._epochs.clear()
         self._pending.clear()
+        self._postponed = []
 
     # Where rows lie ---------------------------------------------------------------------------------------------
 
@@ -208,24 +216,17 @@ class RowReader:
                     self._pending[stretch].result()
         self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
 
-    def _read_parts(self, wanted: list[_Wanted], held: list[Window]) -> bool:
-        """Decode single items where that is less work than whole windows; tell whether it was."""
-        whole = sum(stretch.size for window in held for stretch in window.stretches if not stretch.done)
+    def _apart(self, wanted: list[_Wanted]) -> list[_Wanted] | None:
+        """Read single items, where that is less work than whole windows; return the pieces as they lie then."""
         placed = [one.placed for one in wanted] + [one.after for one in wanted if one.after is not None]
-        if sum(len(one.window) for one in placed) * BLOCK >= whole:
-            return False
-        sources: dict[int, list[I64]] = {}
-        windows: dict[int, Window] = {}
-        for one in placed:
-            for index, window in enumerate(one.windows):
-                sources.setdefault(id(window), []).append(one.pieces.source[one.window == index])
-                windows[id(window)] = window
-        places = []
-        for name, window in windows.items():
-            parts = window.parts(self._source, self._plan, np.concatenate(sources[name]))
-            places += [(part, window) for part in parts]
-        decode_together(self._source, self._plan, places, self._threads, self._report)
-        return True
+        if not is_less(placed):
+            return None
+        read = read_apart(self._source, self._plan, placed, self._threads, self._dtype, self._pad, self._report)
+        after = iter(read[len(wanted) :])
+        return [
+            one._replace(placed=now, after=None if one.after is None else next(after))
+            for one, now in zip(wanted, read, strict=False)
+        ]
 
     # Cutting ----------------------------------------------------------------------------------------------------
 
@@ -359,10 +360,11 @@ def _sortedjoin_segments(placed: Placed, at: I64, count: int) -> tuple[Placed, I
 def _segments(at: I64, placed: Placed) -> Segments:
     """Return pieces as segments of the rows `at` of a slab."""
     pieces = placed.pieces
-    ends = np.cumsum(pieces.length)
-    first = np.searchsorted(pieces.row, pieces.row)
-    offset = ends - pieces.length - (ends - pieces.length)[first]
-    nothing = np.full(len(ends), NOTHING, np.int64)
+    before = np.cumsum(pieces.length) - pieces.length
+    # Rows ascend: the first piece of each begins it.
+    opens = np.diff(pieces.row, prepend=-1) != 0
+    offset = before - before[opens][np.cumsum(opens) - 1]
+    nothing = np.full(len(before), NOTHING, np.int64)
     return Segments(at[pieces.row], offset, pieces.length, pieces.position, pieces.begins, nothing, pieces.first)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.order.packing import stable_order
+
 __all__ = ["NOTHING", "UNLEARNED", "Segments", "Slab", "join_segments"]
 
 I64 = NDArray[np.int64]
@@ -90,6 +92,8 @@ def join_segments(parts: list[Segments]) -> Segments:
         none = np.zeros(0, np.int64)
         return Segments(none, none, none, none, np.zeros(0, bool), none, none)
     fields = ("row", "offset", "length", "position", "begins", "after", "first")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in fields}
-    order = np.argsort(joined["row"], kind="stable")
-    return Segments(**{name: field[order] for name, field in joined.items()})
+    every = [[getattr(part, name) for part in parts] for name in fields]
+    joined = [one[0] if len(one) == 1 else np.concatenate(one) for one in every]
+    row = joined[0]
+    order = stable_order(row, int(row.max()) + 1 if len(row) else 1)
+    return Segments(*(field[order] for field in joined))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
 from tokstore.losses import TokensLost
-from tokstore.order import Cut, cut_at, inner_cuts, units_between
+from tokstore.order import cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
 from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
@@ -67,8 +67,8 @@ class Pieces(NamedTuple):
     left: I64
     first: I64
 
-    def at(self, index: I64) -> Pieces:
-        """Return some of the pieces, in another order."""
+    def at(self, index: I64 | slice) -> Pieces:
+        """Return some of the pieces, in another order; those of a slice without a copy."""
         return Pieces(
             self.row[index],
             self.source[index],
@@ -86,6 +86,11 @@ class Samples(NamedTuple):
     begins: NDArray[Any]
     positions: I64
     sizes: NDArray[Any]
+
+    def holding(self, sources: I64) -> Samples:
+        """Return those that hold some values, each once."""
+        which = np.unique(self.begins.searchsorted(sources, side="right") - 1)
+        return Samples(self.begins[which], self.positions[which], self.sizes[which])
 
 
 @dataclass(slots=True)
@@ -110,28 +115,18 @@ class Window:
     damage: Damage = field(default_factory=Damage, kw_only=True)
 
     def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
-        """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
+        """Return the stretches of units that pieces lie in, as far as need be, in the order in which they stand here.
 
         Args:
             source: Where the samples are.
             plan: The plan of the stream.
             sources: Where the pieces begin in `values`.
         """
-        if self.samples is not None:
-            if all(stretch.done for stretch in self.stretches):
-                return []
-            which = np.unique(self.samples.begins.searchsorted(sources, side="right") - 1)
-            inserted = (plan.bos is not None) + (plan.eos is not None)
-            fields = (self.samples.positions[which], self.samples.begins[which], self.samples.sizes[which])
-            runs = zip(*(field.tolist() for field in fields), strict=True)
-            return [Stretch(Cut(p, 0, 0), Cut(p + 1, 0, n - inserted), at, n) for p, at, n in runs]
         starts = np.array([stretch.at for stretch in self.stretches], np.int64)
         owner = np.searchsorted(starts, sources, side="right") - 1
         found = []
         for index in np.unique(owner).tolist():
             stretch = self.stretches[index]
-            if stretch.done:
-                continue
             _, units = stretch_between(source, plan, stretch.start, stretch.stop, stretch.at)
             sizes = units.effective(plan.bos is not None, plan.eos is not None)
             before = np.cumsum(sizes) - sizes + stretch.at
@@ -171,9 +166,14 @@ class LineWindow(Window):
         i = self.ends.searchsorted(low.astype(self.ends.dtype), side="right")
         count = self.ends.searchsorted(high.astype(self.ends.dtype)) + 1 - i
         row = np.repeat(np.arange(len(starts)), count)
-        item = ragged_index(i, count)
+        # One interval is a run of items, which needs no index.
+        item = ragged_index(i, count) if len(i) != 1 else slice(int(i[0]), int(i[0] + count[0]))
         end = self.ends[item].astype(np.int64)
-        begin = np.where(item > 0, self.ends[item - 1], 0).astype(np.int64)
+        begin = np.empty(len(end), np.int64)
+        if isinstance(item, slice):
+            begin[1:], begin[:1] = end[:-1], self.ends[item.start - 1] if item.start else 0
+        else:
+            begin[:] = np.where(item > 0, self.ends[item - 1], 0)
         first, last = np.maximum(begin, low[row]), np.minimum(end, high[row])
         begins = first == begin
         if self.fresh is not None:
