@@ -36,6 +36,7 @@ LAYERS = [
     "ranges",
     "block",
     "storage",
+    "merging",
     "object_storage",
     "range_cache",
     "addresses",

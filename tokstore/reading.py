@@ -6,7 +6,7 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tokstore.block import ColumnRows
 from tokstore.column_types import Codes, Vector
 from tokstore.deliver import result_dtype
-from tokstore.errors import CorruptError, MissingFileError
+from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.losses import Lost
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
@@ -30,9 +30,12 @@ from tokstore.storage import Range
 from tokstore.vector_reading import VectorReading
 from tokstore.version import ShardRows, Version
 
-__all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
+__all__ = ["Stored", "block_edges", "fetch_blocks", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
+
+Stored = Mapping[Range, memoryview | None]
+"""Stored bytes of blocks that were fetched ahead, by their places."""
 
 
 @dataclass(slots=True)
@@ -70,6 +73,7 @@ def read_rows(
     arrays: Recycling | Given | None = None,
     compact: bool = False,
     lost: Lost | None = None,
+    stored: Stored | None = None,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -85,6 +89,7 @@ def read_rows(
         compact: Tokens in the narrowest dtype.
         lost: Blocks that cannot be read are noted here and their values are 0; without it they are an error. Not for
             vectors.
+        stored: From `fetch_blocks`; blocks that are not in it are fetched.
     """
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
@@ -97,8 +102,34 @@ def read_rows(
         else:
             result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact, lost)
         jobs += [job for piece in pieces for job in _jobs(piece)]
-    _run(version, jobs, pool, lost)
+    _run(version, jobs, pool, lost, stored or {})
     return result | {reading.column.name: reading.finish() for reading in vectors}
+
+
+def fetch_blocks(
+    version: Version, column: Column, wanted: Sequence[tuple[Sequence[ShardRows], int, int | None]]
+) -> Stored:
+    """Fetch the blocks of a ragged column or one of fixed shape that hold wanted values, in one trip; decode none.
+
+    What cannot be read is left out: whoever reads the rows meets it again, and says so.
+
+    Args:
+        version: Where they are.
+        column: Which column.
+        wanted: Rows as for `read_rows`, each with the first value of every row that is wanted, and their end.
+    """
+    places: dict[Range, None] = {}
+    try:
+        version.open_files([(group.page, group.shard) for groups, *_ in wanted for group in groups], [column])
+        for groups, start, stop in wanted:
+            _, pieces = _plan_column(version, column, groups, start, stop, None, True, None)
+            for piece in pieces:
+                for job in _jobs(piece):
+                    if version.blocks.get(_key(job)) is None:
+                        places[_place_of(job)] = None
+        return dict(zip(places, version.read(list(places)), strict=True)) if places else {}
+    except TokstoreError:
+        return {}
 
 
 def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
@@ -207,29 +238,32 @@ def _jobs(piece: Piece) -> list[_Job]:
     ]
 
 
-def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None) -> None:
+def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost | None, stored: Stored) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
         ranges: list[Range] = []
         wanted: list[_Job] = []
+        pairs: list[tuple[_Job, memoryview]] = []
         held, stop = 0, at
         while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
             job = jobs[stop]
             stop += 1
-            # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
-            kept = None if job.whole else version.blocks.get(_key(job))
+            kept = version.blocks.get(_key(job))
             if kept is not None:
                 _place(job, kept)
                 continue
-            ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
-            wanted.append(job)
             held += job.nbytes
+            have = stored.get(_place_of(job)) if stored else None
+            if have is not None:
+                pairs.append((job, have))
+                continue
+            ranges.append(_place_of(job))
+            wanted.append(job)
         at = stop
-        if not ranges:
-            continue
-        read = _fetch(version, ranges, wanted, lost)
-        pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
+        if ranges:
+            read = _fetch(version, ranges, wanted, lost)
+            pairs += [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(_runs_of(pairs))
         # The results are nothing; going through them raises what a thread has raised.
         list((map if pool is None or len(runs) < 2 else pool.map)(partial(_decode_run, version, lost), runs))
@@ -318,6 +352,11 @@ def _together(piece: Piece) -> tuple[int, int]:
 def _key(job: _Job) -> tuple[bytes, int, int]:
     """Return the name of a decoded block in the cache."""
     return job.piece.file.place.file_id, job.piece.column.column_id, job.block
+
+
+def _place_of(job: _Job) -> Range:
+    """Return where the stored bytes of a block are."""
+    return job.piece.file.place.path, job.offset, job.nbytes
 
 
 def _place(job: _Job, decoded: NDArray[Any]) -> None:

@@ -337,6 +337,11 @@ class ViewReader:
         """Whether a forked process can go on reading; the clients of object stores cannot."""
         return self._version.storage.can_fork
 
+    @property
+    def is_far(self) -> bool:
+        """Whether blocks are fetched ahead of decoding, because a trip takes long."""
+        return self._version.storage.is_far
+
     def __getstate__(self) -> dict[str, Any]:
         # Threads and locks stay behind; the version pickles as root and storage and opens its files again.
         return {name: one for name, one in self.__dict__.items() if name not in ("_pool", "_lock")}

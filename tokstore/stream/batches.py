@@ -27,6 +27,8 @@ __all__ = ["BatchIterator", "Rows", "mean_row", "slab_values"]
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 23
 _SLAB_EPOCHS = 32
+_FAR_VALUES = 1 << 21
+"""Values to read ahead from afar at least, whatever the buffer: two fetches."""
 _LANE_ROWS, _POOL_ROWS = 128, 32
 """Rows that a slab should have of every lane, so that looking up a window is worth its calls; of a pool, which is one
 window, fewer, so that a slab stays in the cache."""
@@ -108,7 +110,12 @@ class BatchIterator:
         if not plan.pooled:
             slab = self._slab_batches * turns.batch_rows * turns.ranks * turns.workers
             little = plan.lanes * plan.window // (4 * mean)
-            ahead = min(max(plan.lanes, plan.window // mean, min(slab, little)), plan.rows)
+            if self._reader.is_far:
+                # The line has to be busy until the slab after the next one is asked for, however fast this one is read.
+                ahead = max(little, _FAR_VALUES // mean)
+            else:
+                ahead = min(slab, little)
+            ahead = min(max(plan.lanes, plan.window // mean, ahead), plan.rows)
         self._ahead = -(-ahead // (turns.global_rows * turns.workers))
         self._done = done
         self._slab: Slab | None = None

@@ -263,6 +263,11 @@ class MixReader:
         self._plan, self._readers, self._joined, self._dtype, self._pad = plan, readers, joined, dtype, pad
         self._stopped = False
 
+    @property
+    def is_far(self) -> bool:
+        """Whether what is read ahead is fetched from afar, of one source at least."""
+        return any(reader.is_far for reader in self._readers)
+
     def slab(self, rows: I64, later: I64, *, quick: bool = False) -> Slab:
         """Return rows, counted from the first of the mixture; see `RowReader.slab`."""
         if self._stopped:
