@@ -78,7 +78,7 @@ class RowReader:
         self._report, self._tally = report, tally
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
-        self._heads: dict[tuple[int, Key], LineWindow] = {}
+        self._heads: dict[tuple[int, Key], tuple[int, LineWindow]] = {}
         self._decoding = Decoding(source, plan, threads, report)
         self._stopped = False
 
@@ -161,10 +161,22 @@ class RowReader:
         """Return a window, not necessarily decoded, or as much of it as is wanted."""
         found = self._windows.get((epoch, key))
         if found is None:
-            head = self._heads.get((epoch, key))
-            if head is not None and upto is not None and upto <= head.stop:
+            limit, head = self._heads.get((epoch, key), (0, None))
+            if head is not None and upto is not None and upto <= limit:
                 return head
-            found = self._windows[epoch, key] = self._layout(epoch).line.make(key)
+            layout = self._layout(epoch)
+            found, reach = layout.line.make(key), layout.reach(key[0])
+            if upto is not None and upto <= reach and isinstance(found, LineWindow):
+                # Only the end of a row of the lane before, in a rank that does not have this lane, or after a resume.
+                limit = min(reach, found.stop)
+                stretches = found.parts(
+                    self._source, self._plan, found.pieces(np.array([found.start]), np.array([limit])).source
+                )
+                if len(stretches) * BLOCK < found.padding:
+                    found.stretches = stretches
+                    self._heads[epoch, key] = limit, found
+                    return found
+            self._windows[epoch, key] = found
         return found
 
     def _drop_all_but(self, kept: set[int]) -> None:
@@ -173,10 +185,19 @@ class RowReader:
             (epoch, key), window = name, self._windows.pop(name)
             layout = self._epochs.get(epoch)
             upto = 0 if layout is None else layout.reach(key[0])
-            if isinstance(window, LineWindow) and window.start < upto and all(one.done for one in window.stretches):
-                head = head_of(window, upto)
-                if head is not None:
-                    self._heads[name] = head
+            if isinstance(window, LineWindow) and window.start < upto:
+                self._keep_head(name, window, min(upto, window.stop))
+        for name, (limit, window) in list(self._heads.items()):
+            if window.stretches and id(window) not in kept:
+                del self._heads[name]
+                self._keep_head(name, window, limit)
+
+    def _keep_head(self, name: tuple[int, Key], window: LineWindow, limit: int) -> None:
+        """Keep the beginning of a window, if it was decoded."""
+        if all(one.done for one in window.stretches):
+            head = head_of(window, limit)
+            if head is not None:
+                self._heads[name] = limit, head
 
     def _place(self, epoch: int, at: I64, line_rows: I64) -> _Wanted:
         """Return rows of the slab, their pieces, and the values after them."""
