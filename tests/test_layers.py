@@ -54,6 +54,7 @@ LAYERS = [
     "page_parts",
     "growth",
     "object_reading",
+    "under_way",
     "version",
     "sample_ids",
     "deliver",

@@ -6,7 +6,7 @@ memory is the result plus one block, however many rows are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,15 +27,13 @@ from tokstore.ragged import ragged_index
 from tokstore.recycling import Given, Recycling
 from tokstore.schema import Column
 from tokstore.storage import Range
+from tokstore.under_way import Stored
 from tokstore.vector_reading import VectorReading
 from tokstore.version import ShardRows, Version
 
-__all__ = ["Stored", "block_edges", "fetch_blocks", "is_pruned", "read_lengths", "read_rows"]
+__all__ = ["block_edges", "fetch_blocks", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
-
-Stored = Mapping[Range, memoryview | None]
-"""Stored bytes of blocks that were fetched ahead, by their places."""
 
 
 @dataclass(slots=True)
@@ -118,16 +116,17 @@ def fetch_blocks(
         column: Which column.
         wanted: Rows as for `read_rows`, each with the first value of every row that is wanted, and their end.
     """
-    places: dict[Range, None] = {}
+    jobs: dict[Range, _Job] = {}
     try:
         version.open_files([(group.page, group.shard) for groups, *_ in wanted for group in groups], [column])
         for groups, start, stop in wanted:
             _, pieces = _plan_column(version, column, groups, start, stop, None, True, None)
             for piece in pieces:
-                for job in _jobs(piece):
-                    if version.blocks.get(_key(job)) is None:
-                        places[_place_of(job)] = None
-        return dict(zip(places, version.read(list(places)), strict=True)) if places else {}
+                jobs |= {_place_of(job): job for job in _jobs(piece)}
+        # In this order: a block is let go of only when it is decoded, and kept if others may want it.
+        held = version.under_way.held(list(jobs))
+        blocks = [one for one, job in jobs.items() if one in held or version.blocks.get(_key(job)) is None]
+        return version.under_way.fetch(blocks, version.read)
     except TokstoreError:
         return {}
 
@@ -254,7 +253,8 @@ def _run(version: Version, jobs: list[_Job], pool: Executor | None, lost: Lost |
                 _place(job, kept)
                 continue
             held += job.nbytes
-            have = stored.get(_place_of(job)) if stored else None
+            fetched = stored.get(_place_of(job)) if stored else None
+            have = None if fetched is None else fetched.result()
             if have is not None:
                 pairs.append((job, have))
                 continue

@@ -18,10 +18,11 @@ from tokstore.losses import Lost, TokensLost
 from tokstore.lossy_rows import read_lossy_rows
 from tokstore.packed import Ints
 from tokstore.ragged import Ragged
-from tokstore.reading import Stored, fetch_blocks, read_lengths, read_rows
+from tokstore.reading import fetch_blocks, read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
 from tokstore.touched import Touched, touched_blocks
+from tokstore.under_way import Stored
 from tokstore.version import ShardRows, Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans

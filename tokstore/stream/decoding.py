@@ -42,6 +42,7 @@ class Decoding:
         self._is_far = source.is_far
         self._fetchers: ThreadPoolExecutor | None = None
         self._pending: dict[Stretch, Future[None]] = {}
+        self._first: Stored | None = None
         self._stopped = False
 
     def request(self, windows: Iterable[Window]) -> None:
@@ -66,11 +67,13 @@ class Decoding:
                 if not stretch.done:
                     self._pending[stretch].result()
         self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
+        self._first = None
 
     def decode_now(self, places: Sequence[Place]) -> None:
         """Decode stretches that are no tasks, on the threads, and wait for them."""
-        stored = self._fetch([stretch for stretch, _ in places]) if self._is_far else None
-        decode_together(self._source, self._plan, places, self._threads, self._report, stored)
+        # Kept until the windows of the same blocks are decoded, so that they are not fetched again.
+        self._first = self._fetch([stretch for stretch, _ in places]) if self._is_far else None
+        decode_together(self._source, self._plan, places, self._threads, self._report, self._first)
 
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock: it may run inside garbage collection."""
@@ -79,6 +82,7 @@ class Decoding:
     def clear(self) -> None:
         """Let go of what is queued, and end the threads that fetch."""
         self._pending.clear()
+        self._first = None
         if self._fetchers is not None:
             self._fetchers.shutdown(wait=True, cancel_futures=True)
             self._fetchers = None
