@@ -189,7 +189,7 @@ def test_requests_cover_what_is_wanted(ranges: list[Range]) -> None:
     if len(groups) > 32:
         return
     apart = sum(len(group) for group in groups)
-    assert gaps <= wanted // 32 or apart > 32
+    assert gaps <= wanted // 128 or apart > 32
 
 
 def test_gaps_are_weighed_against_requests() -> None:
@@ -197,7 +197,7 @@ def test_gaps_are_weighed_against_requests() -> None:
     block = 10_000
     assert merged([("f", 0, block), ("f", 12_000, block)]) == [[0], [1]]
     assert merged([("f", 0, block), ("f", 11_000, block)]) == [[0, 1]]
-    assert merged([("f", 0, 4 * block), ("f", 42_000, 4 * block)]) == [[0, 1]]
+    assert merged([("f", 0, 20 * block), ("f", 202_000, 20 * block)]) == [[0, 1]]
     block = 1000
     apart: list[Range] = [("f", at * 5 * block, block) for at in range(32)]
     assert len(merged(apart)) == 32

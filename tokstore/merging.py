@@ -17,7 +17,7 @@ __all__ = ["merged"]
 
 _HEADERS = 1 << 10
 """A gap that is no longer than what goes along with every request: fetched along in any case."""
-_SHARE = 32
+_SHARE = 128
 """Of the bytes that are wanted, one in so many may be of gaps."""
 _MANY, _GAP = 32, 32 << 10
 """Requests from which each one more waits for another, and the gap that is worth one: 20 ms shared by 32 requests, at

@@ -22,7 +22,7 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.slab import Slab
 
-__all__ = ["BatchIterator", "Rows", "mean_row", "slab_values"]
+__all__ = ["BatchIterator", "Rows", "mean_row", "slab_values", "values_from_afar"]
 
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 23
@@ -49,6 +49,11 @@ def slab_values(plan: Plan | MixPlan, keys: int) -> int:
     # Not more than a third of what the windows hold.
     wanted = min(_LANE_ROWS * mean, plan.window // 3) * plan.lanes
     return min(max(_SLAB_VALUES, wanted), most)
+
+
+def values_from_afar(plan: Plan | MixPlan) -> int:
+    """Return the values that are read ahead from a source that is far: a quarter of the windows."""
+    return max(plan.lanes * plan.window // 4, _FAR_VALUES)
 
 
 def mean_row(plan: Plan | MixPlan) -> int:
@@ -112,7 +117,7 @@ class BatchIterator:
             little = plan.lanes * plan.window // (4 * mean)
             if self._reader.is_far:
                 # The line has to be busy until the slab after the next one is asked for, however fast this one is read.
-                ahead = max(little, _FAR_VALUES // mean)
+                ahead = -(-values_from_afar(plan) // mean)
             else:
                 ahead = min(slab, little)
             ahead = min(max(plan.lanes, plan.window // mean, ahead), plan.rows)
