@@ -221,10 +221,8 @@ class LocalStorage:
         bytes_read: Bytes returned so far, and read in between to join near ranges.
     """
 
-    reads_back = False
-    can_list = True
-    can_fork = True
-    is_far = False
+    reads_back = is_far = False
+    can_list = can_fork = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))
