@@ -45,6 +45,7 @@ class FakeSource:
     token_column = "tokens"
     weights: NDArray[np.uint32] | None = None
     can_fork = True
+    is_far = False
 
     def __init__(self, lengths: list[int], vocab_size: int = 50_000, **special: Any) -> None:
         self.vocab_size = vocab_size
@@ -96,7 +97,9 @@ class FakeSource:
         """Return what `take` returns: nothing of it is ever lost."""
         return self.take(positions, columns)
 
-    def read_samples(self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None) -> NDArray[Any]:
+    def read_samples(
+        self, positions: I64, *, out: Any = None, pool: Any = None, lost: Any = None, stored: Any = None
+    ) -> NDArray[Any]:
         """Return ids of samples at ascending positions."""
         assert (np.diff(positions) > 0).all()
         breaks = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
@@ -105,7 +108,15 @@ class FakeSource:
         return np.concatenate([np.zeros(0, np.int32), *found])
 
     def read_range(
-        self, first: int, stop: int, *, skip: int = 0, limit: int | None = None, out: Any = None, lost: Any = None
+        self,
+        first: int,
+        stop: int,
+        *,
+        skip: int = 0,
+        limit: int | None = None,
+        out: Any = None,
+        lost: Any = None,
+        stored: Any = None,
     ) -> NDArray[Any]:
         """Return ids of samples."""
         self.threads.add(threading.current_thread().name)

@@ -17,8 +17,9 @@ from tokstore.column_types import Vector
 from tokstore.deliver import result_dtype
 from tokstore.errors import CorruptError, MissingFileError
 from tokstore.losses import Lost, LostBlock
-from tokstore.reading import block_edges, is_pruned, read_rows
+from tokstore.reading import is_pruned, read_rows
 from tokstore.schema import Column
+from tokstore.touched import block_edges
 from tokstore.version import ShardRows, Version
 
 __all__ = ["read_lossy_rows"]

@@ -1,8 +1,8 @@
 """Where bytes live: an object store such as S3, GCS or Azure, or a web server, behind the calls of a local folder.
 
-Near ranges of a file are one request, and all requests of a trip are under way together. Nothing is renamed: an object
-appears whole or not at all, and its name decides a race by a conditional put. Work over the network is that of obstore,
-whose own retries cover what passes by itself.
+Near ranges of a file are one request (`tokstore.merging`), and all requests of a trip are under way together. Nothing
+is renamed: an object appears whole or not at all, and its name decides a race by a conditional put. Work over the
+network is that of obstore, whose own retries cover what passes by itself.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from tokstore.errors import MissingFileError, TokstoreError, TruncatedError, UnsupportedError
 from tokstore.forking import renew_after_fork
+from tokstore.merging import merged
 from tokstore.storage import Entry, Range
 
 __all__ = ["ObjectSink", "ObjectStorage"]
 
-_GAP = 256 << 10
-"""Bytes between two ranges that are rather read than asked for apart: what a request costs in time."""
-_MERGED = 16 << 20
-_AT_ONCE = 32
+_AT_ONCE = 64
+"""Requests of a process that are under way together."""
 _IN_MEMORY = 8 << 20
 _TRIES = 6
 _FIRST_WAIT = 0.05
@@ -105,11 +104,13 @@ class ObjectStorage:
         bytes_read: Bytes returned so far, and read in between to join near ranges.
         can_list: Whether names can be listed.
         can_fork: Never: a fork does not take the threads of the client along.
+        is_far: Always: a trip takes so long that blocks are fetched ahead of decoding.
         reads_back: A commit is read back, because a server may not know conditional puts and say nothing.
     """
 
     reads_back = True
     can_fork = False
+    is_far = True
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
         self.url, self._options = url.rstrip("/"), dict(options or {})
@@ -119,6 +120,7 @@ class ObjectStorage:
     def _reset(self) -> None:
         self.trips = self.requests = self.bytes_read = 0
         self._store: Any = None
+        self._threads: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         renew_after_fork(self)
 
@@ -129,7 +131,7 @@ class ObjectStorage:
         """
         self._lock = threading.Lock()
         _ABANDONED.append(self._store)
-        self._store = None
+        self._store = self._threads = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"url": self.url, "options": self._options, "can_list": self.can_list}
@@ -210,16 +212,27 @@ class ObjectStorage:
 
     def read_ranges(self, ranges: Sequence[Range], *, missing_ok: bool = False) -> list[memoryview | None]:
         results: list[memoryview | None] = [None] * len(ranges)
-        jobs = list(_merged(ranges))
+        jobs = merged(ranges)
         if len(jobs) < 2:
             counts = [self._fetch(job, ranges, results, missing_ok) for job in jobs]
         else:
-            with ThreadPoolExecutor(min(len(jobs), _AT_ONCE), thread_name_prefix="tokstore-fetch") as threads:
-                counts = list(threads.map(lambda job: self._fetch(job, ranges, results, missing_ok), jobs))
+            asked = [self._fetchers().submit(self._fetch, job, ranges, results, missing_ok) for job in jobs]
+            try:
+                counts = [one.result() for one in asked]
+            finally:
+                for one in asked:  # of a trip that failed
+                    one.cancel()
         with self._lock:
             self.trips += 1
             self.bytes_read += sum(counts)
         return results
+
+    def _fetchers(self) -> ThreadPoolExecutor:
+        """Return the threads that wait for answers; they end with the storage."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tokstore-fetch")
+            return self._threads
 
     def _fetch(
         self, wanted: Sequence[int], ranges: Sequence[Range], results: list[memoryview | None], missing_ok: bool
@@ -343,27 +356,6 @@ class ObjectStorage:
 
 class _TakenError(Exception):
     """The name of an object is taken."""
-
-
-def _merged(ranges: Sequence[Range]) -> Iterator[list[int]]:
-    """Yield which ranges are read by one request."""
-    order = sorted(range(len(ranges)), key=lambda one: (ranges[one][0], ranges[one][1]))
-    at = 0
-    while at < len(order):
-        path, start, length = ranges[order[at]]
-        stop = at + 1
-        if length is not None:
-            end = start + length
-            while stop < len(order):
-                next_path, next_start, next_length = ranges[order[stop]]
-                if next_path != path or next_length is None or next_start > end + _GAP:
-                    break
-                if next_start + next_length - start > _MERGED:
-                    break
-                end = max(end, next_start + next_length)
-                stop += 1
-        yield order[at:stop]
-        at = stop
 
 
 def _first_line(error: BaseException) -> str:

@@ -89,6 +89,11 @@ class CachedStorage:
         """Whether a forked process can go on reading."""
         return self.inner.can_fork
 
+    @property
+    def is_far(self) -> bool:
+        """Blocks are fetched ahead of decoding."""
+        return self.inner.is_far
+
     def describe(self, path: str = "") -> str:
         return self.inner.describe(path)
 

@@ -17,7 +17,7 @@ from tokstore.block import ColumnRows
 from tokstore.column_types import Codes, Vector
 from tokstore.decoding import Job, decode_run, key_of, lose, put_values, runs_of
 from tokstore.deliver import reorder, result_dtype
-from tokstore.errors import CorruptError, MissingFileError
+from tokstore.errors import CorruptError, MissingFileError, TokstoreError
 from tokstore.losses import Lost
 from tokstore.packed import Ints
 from tokstore.pieces import Piece, row_intervals
@@ -25,10 +25,11 @@ from tokstore.ragged import ragged_index
 from tokstore.recycling import Given, Recycling
 from tokstore.schema import Column
 from tokstore.storage import Range
+from tokstore.under_way import Stored
 from tokstore.vector_reading import VectorReading
 from tokstore.version import ShardRows, Version
 
-__all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
+__all__ = ["fetch_blocks", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
 
@@ -47,6 +48,7 @@ def read_rows(
     lost: Lost | None = None,
     order: Ints | None = None,
     once: bool = False,
+    stored: Stored | None = None,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -66,6 +68,7 @@ def read_rows(
             default they come as they are.
         once: Nobody comes back for what else is in the blocks: of blocks of tokens of which less than half is wanted,
             only that is decoded, and it is not kept.
+        stored: From `fetch_blocks`; blocks that are not in it are fetched.
     """
     # Without repeats every value has one place, and is decoded or copied straight to it.
     place = None
@@ -85,7 +88,7 @@ def read_rows(
                 version, column, groups, start, stop, arrays, compact, lost, place
             )
         jobs += [job for piece in pieces for job in _jobs(piece, place is not None)]
-    _run(version, jobs, pool, lost, once)
+    _run(version, jobs, pool, lost, once, stored or {})
     done = {reading.column.name: reading.finish() for reading in vectors}
     if order is not None and place is None:
         result = {name: reorder(rows, order) for name, rows in result.items()}
@@ -94,24 +97,36 @@ def read_rows(
     return result | done
 
 
+def fetch_blocks(
+    version: Version, column: Column, wanted: Sequence[tuple[Sequence[ShardRows], int, int | None]]
+) -> Stored:
+    """Fetch the blocks that hold wanted values, in one trip; decode none. What cannot be read, `read_rows` meets again.
+
+    Args:
+        version, column: As of `read_rows`; no column of vectors.
+        wanted: Rows as of `read_rows`, each with its `start` and `stop`.
+    """
+    jobs: dict[Range, Job] = {}
+    try:
+        version.open_files([(group.page, group.shard) for groups, *_ in wanted for group in groups], [column])
+        for groups, start, stop in wanted:
+            _, pieces = _plan_column(version, column, groups, start, stop, None, True, None, None)
+            for piece in pieces:
+                jobs |= {_place_of(job): job for job in _jobs(piece, False)}
+        # In this order: a block is let go of only when it is decoded, and kept if others may want it.
+        held = version.under_way.held(list(jobs))
+        blocks = [one for one, job in jobs.items() if one in held or version.blocks.get(key_of(job)) is None]
+        return version.under_way.fetch(blocks, version.read)
+    except TokstoreError:
+        return {}
+
+
 def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
     """Return the values per row of a ragged column without decoding any."""
     version.open_files([(group.page, group.shard) for group in groups], [column])
     parts = [row_intervals(version, column, group, 0, None)[:2] for group in groups]
     lengths = [v1 - v0 for v0, v1 in parts]
     return lengths[0] if len(lengths) == 1 else np.concatenate([np.zeros(0, np.int64), *lengths])
-
-
-def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
-    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch."""
-    parts = [np.zeros(0, np.int64)]
-    for group in groups:
-        place = version.place_of(group.page, group.shard, column)
-        if place.file is not None and len(group.rows):
-            table = place.file.table(column.column_id, column.type)
-            first = np.searchsorted(group.rows, table.first_row - place.first_row)
-            parts.append(first[(first > 0) & (first < len(group.rows))] + int(group.at[0]))
-    return np.concatenate(parts)
 
 
 def _plan_column(
@@ -220,29 +235,35 @@ def _jobs(piece: Piece, scattered: bool) -> list[Job]:
     ]
 
 
-def _run(version: Version, jobs: list[Job], pool: Executor | None, lost: Lost | None, once: bool) -> None:
+def _run(
+    version: Version, jobs: list[Job], pool: Executor | None, lost: Lost | None, once: bool, stored: Stored
+) -> None:
     """Fetch and decode blocks, at most some tens of megabytes of stored bytes in one trip."""
     at = 0
     while at < len(jobs):
         ranges: list[Range] = []
         wanted: list[Job] = []
+        pairs: list[tuple[Job, memoryview]] = []
         held, stop = 0, at
         while stop < len(jobs) and (held == 0 or held < _TRIP_BYTES):
             job = jobs[stop]
             stop += 1
-            # Blocks that are wanted whole are not in the cache: whoever reads in order does not come back.
-            kept = None if job.whole else version.blocks.get(key_of(job))
+            kept = version.blocks.get(key_of(job))
             if kept is not None:
                 put_values(job, kept, job.start)
                 continue
-            ranges.append((job.piece.file.place.path, job.offset, job.nbytes))
-            wanted.append(job)
             held += job.nbytes
+            fetched = stored.get(_place_of(job)) if stored else None
+            have = None if fetched is None else fetched.result()
+            if have is not None:
+                pairs.append((job, have))
+                continue
+            ranges.append(_place_of(job))
+            wanted.append(job)
         at = stop
-        if not ranges:
-            continue
-        read = _fetch(version, ranges, wanted, lost)
-        pairs = [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
+        if ranges:
+            read = _fetch(version, ranges, wanted, lost)
+            pairs += [(job, data) for job, data in zip(wanted, read, strict=True) if data is not None]
         runs = list(runs_of(pairs, once))
         # The results are nothing; going through them raises what a thread has raised.
         list((map if pool is None or len(runs) < 2 else pool.map)(partial(decode_run, version, lost, once), runs))
@@ -268,3 +289,8 @@ def _fetch(version: Version, ranges: list[Range], wanted: list[Job], lost: Lost 
 def is_pruned(version: Version, error: Exception) -> bool:
     """Tell whether a file is missing because the whole version is."""
     return isinstance(error, MissingFileError) and version.file_name is None and not version.is_there()
+
+
+def _place_of(job: Job) -> Range:
+    """Return where the stored bytes of a block are."""
+    return job.piece.file.place.path, job.offset, job.nbytes

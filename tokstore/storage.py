@@ -91,6 +91,10 @@ class Storage(Protocol):
     def can_fork(self) -> bool:
         """Whether a forked process can go on reading."""
 
+    @property
+    def is_far(self) -> bool:
+        """Whether a trip takes so long that blocks are fetched ahead of decoding."""
+
     def read_ranges(self, ranges: Sequence[Range], *, missing_ok: bool = False) -> list[memoryview | None]:
         """Read many ranges in one round trip; a file that is not there is an error, or ``None`` with `missing_ok`."""
 
@@ -217,9 +221,8 @@ class LocalStorage:
         bytes_read: Bytes returned so far, and read in between to join near ranges.
     """
 
-    reads_back = False
-    can_list = True
-    can_fork = True
+    reads_back = is_far = False
+    can_list = can_fork = True
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.abspath(os.fspath(root))

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tokstore.packed import Ints
 from tokstore.pieces import row_intervals
 from tokstore.schema import Column
 from tokstore.version import ShardRows, Version
 
-__all__ = ["Touched", "touched_blocks"]
+__all__ = ["Touched", "block_edges", "touched_blocks"]
 
 
 class Touched(NamedTuple):
@@ -52,3 +53,15 @@ def touched_blocks(version: Version, column: Column, groups: Sequence[ShardRows]
         nbytes += int(table.stored_bytes[held].sum())
         values += int((end - first).sum())
     return Touched(blocks, nbytes, values)
+
+
+def block_edges(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
+    """Return where blocks of a column begin, as indices into the rows of the groups: good places to end a batch."""
+    parts = [np.zeros(0, np.int64)]
+    for group in groups:
+        place = version.place_of(group.page, group.shard, column)
+        if place.file is not None and len(group.rows):
+            table = place.file.table(column.column_id, column.type)
+            first = np.searchsorted(group.rows, table.first_row - place.first_row)
+            parts.append(first[(first > 0) & (first < len(group.rows))] + int(group.at[0]))
+    return np.concatenate(parts)

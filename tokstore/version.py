@@ -28,6 +28,7 @@ from tokstore.root import Root
 from tokstore.schema import Column
 from tokstore.shard import DataFile, FilePlace, ObjectRef
 from tokstore.storage import Range, Storage
+from tokstore.under_way import UnderWay
 
 if TYPE_CHECKING:
     from tokstore.codecs.contract import BlockDecoder
@@ -85,6 +86,7 @@ class Version:
         self._shard_starts: Cache[int, Ints] = Cache(_PAGES)
         self._files: Cache[bytes, DataFile] = Cache(_FILES, _FILE_BYTES, lambda one: one.nbytes)
         self._objects = Objects(self.read)
+        self.under_way = UnderWay()
         self.blocks: Cache[tuple[bytes, int, int], NDArray[Any]] = Cache(4096, _BLOCK_BYTES, lambda one: one.nbytes)
 
     @property

@@ -22,10 +22,11 @@ from tokstore.column_types import Tokens, Vector
 from tokstore.deliver import deliver_batch, deliver_sample
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
-from tokstore.reading import block_edges, read_lengths, read_rows
+from tokstore.reading import read_lengths, read_rows
 from tokstore.recycling import Given, Recycling, recycling
 from tokstore.schema import Column, Schema
 from tokstore.selection import Selection
+from tokstore.touched import block_edges
 from tokstore.version import ShardRows, Version
 from tokstore.view_values import missing_rows
 
@@ -366,6 +367,11 @@ class ViewReader:
     def can_fork(self) -> bool:
         """Whether a forked process can go on reading; the clients of object stores cannot."""
         return self._version.storage.can_fork
+
+    @property
+    def is_far(self) -> bool:
+        """Whether blocks are fetched ahead of decoding, because a trip takes long."""
+        return self._version.storage.is_far
 
     def __getstate__(self) -> dict[str, Any]:
         # Threads and locks stay behind; the version pickles as root and storage and opens its files again.

@@ -18,11 +18,12 @@ from tokstore.losses import Lost, TokensLost
 from tokstore.lossy_rows import read_lossy_rows
 from tokstore.packed import Ints
 from tokstore.ragged import Ragged
-from tokstore.reading import read_lengths, read_rows
+from tokstore.reading import fetch_blocks, read_lengths, read_rows
 from tokstore.recycling import Given, recycling
 from tokstore.schema import Column
 from tokstore.touched import Touched, touched_blocks
-from tokstore.version import Version
+from tokstore.under_way import Stored
+from tokstore.version import ShardRows, Version
 from tokstore.view_reader import ViewReader
 from tokstore.view_spans import ViewSpans, ordered_spans, selected_spans, stored_spans
 from tokstore.view_values import missing_rows
@@ -136,6 +137,7 @@ class TokenReader(ViewReader):
         limit: int | None = None,
         out: NDArray[Any] | None = None,
         lost: TokensLost | None = None,
+        stored: Stored | None = None,
     ) -> NDArray[Any]:
         """Return the tokens of consecutive samples as one flat array, on the caller's thread.
 
@@ -150,26 +152,62 @@ class TokenReader(ViewReader):
             out: Where to put them, if it has exactly as much room as there are and the dtype that the result would
                 have; else it is not used.
             lost: Told what cannot be read, whose tokens are 0 then; without it that is an error.
+            stored: From `fetch`; blocks that are not in it are fetched.
         """
         column = self.schema.column(self.token_column)
         if not skip and limit is None:
-            return self._values(column, first, stop, out=out, lost=lost)
+            return self._values(column, first, stop, out=out, lost=lost, stored=stored)
+        parts = [
+            self._values(column, a, b, begin, end, lost=lost, stored=stored)
+            for a, b, begin, end in self._runs(column, first, stop, skip, limit)
+        ]
+        return np.concatenate([np.zeros(0, result_dtype(column, compact=True)), *parts])
+
+    def fetch(
+        self, wanted: Sequence[tuple[Ints | tuple[int, int], int, int | None]], *, column: str | None = None
+    ) -> Stored:
+        """Fetch the stored bytes of tokens in one trip, to be decoded later by `read_samples` and `read_range`.
+
+        Args:
+            wanted: Positions as of `read_samples`, or first position and end as of `read_range`, with `skip` and
+                `limit`. For positions these are 0 and ``None``.
+            column: A column of `Codes` instead of tokens.
+        """
+        chosen = self.schema.column(column or self.token_column)
+        found: list[tuple[Sequence[ShardRows], int, int | None]] = []
+        for places, skip, limit in wanted:
+            if not isinstance(places, tuple):
+                found.append((self._located(places)[0], 0, None))
+                continue
+            first, stop = places
+            runs: list[tuple[int, int, int, int | None]] = [(first, stop, 0, None)]
+            if skip or limit is not None:
+                runs = self._runs(chosen, first, stop, skip, limit)
+            found += [(self._located(np.arange(a, b))[0], begin, end) for a, b, begin, end in runs]
+        return fetch_blocks(self._version, chosen, found)
+
+    def _runs(
+        self, column: Column, first: int, stop: int, skip: int, limit: int | None
+    ) -> list[tuple[int, int, int, int | None]]:
+        """Return which samples are read together where a part of consecutive ones is wanted, and what of each.
+
+        Samples that are cut at the start or the end are read alone, the whole ones between them together.
+        """
         lengths = self._lengths(column, np.arange(first, stop))
         ends = np.cumsum(lengths)
         starts = ends - lengths
         until = int(ends[-1]) if len(ends) else 0
         until = until if limit is None else min(until, skip + limit)
-        # Samples that are cut at the start or the end are read alone, the whole ones between them together.
         used = np.flatnonzero((ends > skip) & (starts < until))
         if not len(used):
-            return np.zeros(0, result_dtype(column, compact=True))
+            return []
         low, high = int(used[0]), int(used[-1]) + 1
         edges = sorted({low, low + (skip > starts[low]), high - (until < ends[high - 1]), high})
-        parts = []
+        runs: list[tuple[int, int, int, int | None]] = []
         for a, b in pairwise(edges):
             begin, end = (max(0, skip - int(starts[a])), until - int(starts[a])) if b - a == 1 else (0, None)
-            parts.append(self._values(column, first + a, first + b, begin, end, lost=lost))
-        return np.concatenate(parts)
+            runs.append((first + a, first + b, begin, end))
+        return runs
 
     def read_samples(
         self,
@@ -179,6 +217,7 @@ class TokenReader(ViewReader):
         out: NDArray[Any] | None = None,
         pool: Executor | None = None,
         lost: TokensLost | None = None,
+        stored: Stored | None = None,
     ) -> NDArray[Any]:
         """Return the tokens of samples at ascending positions as one flat array; the dtypes are those of `read_range`.
 
@@ -187,7 +226,7 @@ class TokenReader(ViewReader):
             column: A column of `Codes` instead of tokens: int32.
             out: As of `read_range`.
             pool: Threads to decode on; by default the caller's thread decodes.
-            lost: As of `read_range`.
+            lost, stored: As of `read_range`.
         """
         chosen = self.schema.column(column or self.token_column)
         groups, order = self._located(positions)
@@ -195,7 +234,16 @@ class TokenReader(ViewReader):
         # Out of order, values would lie in `out` in the wrong order for a moment.
         arrays = recycling() if out is None or order is not None else Given(out)
         rows = read_rows(
-            self._version, [chosen], groups, pool=pool, compact=True, arrays=arrays, lost=found, once=True
+            self._version,
+            [chosen],
+            groups,
+            pool=pool,
+            compact=True,
+            arrays=arrays,
+            lost=found,
+            # From afar a block that another window wants too is kept, so that it is not fetched again.
+            once=not self._version.storage.is_far,
+            stored=stored,
         )[chosen.name]
         if lost is not None and found is not None:
             lost.add(found, rows, order)
@@ -269,6 +317,7 @@ class TokenReader(ViewReader):
         end: int | None = None,
         out: NDArray[Any] | None = None,
         lost: TokensLost | None = None,
+        stored: Stored | None = None,
     ) -> NDArray[Any]:
         """Return the values of consecutive samples, or a part of every one."""
         groups, order = self._located(np.arange(first, stop))
@@ -282,6 +331,7 @@ class TokenReader(ViewReader):
             compact=True,
             arrays=recycling() if out is None or order is not None else Given(out),
             lost=found,
+            stored=stored,
         )[column.name]
         if lost is not None and found is not None:
             lost.add(found, rows, order)

@@ -31,7 +31,7 @@ class WrongError(AssertionError):
 class Files:
     """A folder in memory, read only."""
 
-    reads_back, can_list, can_fork = False, True, True
+    reads_back, can_list, can_fork, is_far = False, True, True, False
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = files

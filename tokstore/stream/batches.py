@@ -22,11 +22,13 @@ from tokstore.stream.plan import Plan
 from tokstore.stream.rows import RowReader
 from tokstore.stream.slab import Slab
 
-__all__ = ["BatchIterator", "Rows", "mean_row", "slab_values"]
+__all__ = ["BatchIterator", "Rows", "mean_row", "slab_values", "values_from_afar"]
 
 I64 = NDArray[np.int64]
 _SLAB_VALUES, _LARGEST_SLAB = 1 << 20, 1 << 23
 _SLAB_EPOCHS = 32
+_FAR_VALUES = 1 << 21
+"""Values to read ahead from afar at least, whatever the buffer: two fetches."""
 _LANE_ROWS, _POOL_ROWS = 128, 32
 """Rows that a slab should have of every lane, so that looking up a window is worth its calls; of a pool, which is one
 window, fewer, so that a slab stays in the cache."""
@@ -47,6 +49,11 @@ def slab_values(plan: Plan | MixPlan, keys: int) -> int:
     # Not more than a third of what the windows hold.
     wanted = min(_LANE_ROWS * mean, plan.window // 3) * plan.lanes
     return min(max(_SLAB_VALUES, wanted), most)
+
+
+def values_from_afar(plan: Plan | MixPlan) -> int:
+    """Return the values that are read ahead from a source that is far: a quarter of the windows."""
+    return max(plan.lanes * plan.window // 4, _FAR_VALUES)
 
 
 def mean_row(plan: Plan | MixPlan) -> int:
@@ -108,7 +115,12 @@ class BatchIterator:
         if not plan.pooled:
             slab = self._slab_batches * turns.batch_rows * turns.ranks * turns.workers
             little = plan.lanes * plan.window // (4 * mean)
-            ahead = min(max(plan.lanes, plan.window // mean, min(slab, little)), plan.rows)
+            if self._reader.is_far:
+                # The line has to be busy until the slab after the next one is asked for, however fast this one is read.
+                ahead = -(-values_from_afar(plan) // mean)
+            else:
+                ahead = min(slab, little)
+            ahead = min(max(plan.lanes, plan.window // mean, ahead), plan.rows)
         self._ahead = -(-ahead // (turns.global_rows * turns.workers))
         self._done = done
         self._slab: Slab | None = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tokstore.column_types import Codes, Tokens
 from tokstore.format import SPAN_VALUES
 from tokstore.losses import TokensLost
-from tokstore.stream.source import SpanTable
+from tokstore.stream.source import Extent, SpanTable
 
 __all__ = ["CodeRows", "codes_column"]
 
@@ -65,6 +65,11 @@ class CodeRows:
     def can_fork(self) -> bool:
         """Whether a forked process can go on reading."""
         return bool(self.view.can_fork)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether stored bytes are fetched ahead of decoding."""
+        return bool(self.view.is_far)
 
     @property
     def token_count(self) -> int:
@@ -123,11 +128,12 @@ class CodeRows:
         limit: int | None = None,
         out: NDArray[Any] | None = None,
         lost: TokensLost | None = None,
+        stored: Mapping[Any, Any] | None = None,
     ) -> NDArray[Any]:
         """Return the codes of whole consecutive samples."""
         if skip or limit not in (None, (stop - first) * self.width):
             raise ValueError("rows of codes are whole samples")
-        return self.read_samples(np.arange(first, stop), lost=lost)
+        return self.read_samples(np.arange(first, stop), lost=lost, stored=stored)
 
     def read_samples(
         self,
@@ -136,7 +142,16 @@ class CodeRows:
         out: NDArray[Any] | None = None,
         pool: Executor | None = None,
         lost: TokensLost | None = None,
+        stored: Mapping[Any, Any] | None = None,
     ) -> NDArray[Any]:
         """Return the codes of samples at ascending positions, one after another."""
-        found: NDArray[Any] = self.view.read_samples(positions, column=self.token_column, pool=pool, lost=lost)
+        found: NDArray[Any] = self.view.read_samples(
+            positions, column=self.token_column, pool=pool, lost=lost, stored=stored
+        )
+        return found
+
+    def fetch(self, wanted: Sequence[Extent]) -> Mapping[Any, Any]:
+        """Fetch the stored bytes of whole samples in one trip."""
+        whole = [(np.arange(*places) if isinstance(places, tuple) else places, 0, None) for places, *_ in wanted]
+        found: Mapping[Any, Any] = self.view.fetch(whole, column=self.token_column)
         return found

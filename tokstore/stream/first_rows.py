@@ -7,21 +7,19 @@ the system before it is touched for the first time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokstore.order.spans import BLOCK
-from tokstore.stream.damage import Report
 from tokstore.stream.layout import Placed
 from tokstore.stream.lines import room
 from tokstore.stream.plan import Plan
 from tokstore.stream.source import Source
 from tokstore.stream.stretches import DrawnStretch, Stretch
-from tokstore.stream.windows import Window, decode_together
+from tokstore.stream.windows import Place, Window
 
 __all__ = ["is_less", "read_apart"]
 
@@ -39,10 +37,9 @@ def read_apart(
     source: Source,
     plan: Plan,
     placed: Sequence[Placed],
-    threads: Executor,
+    decode: Callable[[Sequence[Place]], None],
     dtype: np.dtype[Any],
     pad: int,
-    report: Report | None,
 ) -> list[Placed]:
     """Decode what pieces of rows lie in, and nothing else, into one array; return the pieces as they lie there.
 
@@ -50,10 +47,9 @@ def read_apart(
         source: Where the samples are.
         plan: The plan of the stream.
         placed: Pieces of rows, which lie in windows that need not be decoded.
-        threads: Decode.
+        decode: Decodes stretches into their places, and returns when it is done.
         dtype: Of ids.
         pad: Padding id.
-        report: As of `RowReader`.
     """
     windows = {id(window): window for one in placed for window in one.windows}
     sources = {
@@ -68,7 +64,7 @@ def read_apart(
     stretches, moved = _apart(source, plan, windows, sources)
     size = sum(stretch.size for stretch in stretches)
     window = Window(0, size, stretches, room(size, dtype, plan, pad), size, None)
-    decode_together(source, plan, [(stretch, window) for stretch in stretches], threads, report)
+    decode([(stretch, window) for stretch in stretches])
     found = []
     for one in placed:
         at = np.empty(len(one.window), np.int64)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tokstore.order import window_target
 from tokstore.order.spans import BLOCK
 from tokstore.order.turns import Turns
-from tokstore.stream.batches import slab_values
+from tokstore.stream.batches import slab_values, values_from_afar
 from tokstore.stream.lines import dealt_spans
 from tokstore.stream.mixing import MixPlan
 from tokstore.stream.plan import Plan
@@ -102,7 +102,9 @@ def forecast(
         block_bytes=nbytes,
         decodes=decodes,
         bytes_read=None if nbytes is None else round(nbytes * decodes),
-        held_bytes=_held(plan, len(source), windows, held, pooled, width),
+        held_bytes=_held(
+            plan, len(source), windows, held + -(-values_from_afar(plan) // plan.window) * source.is_far, pooled, width
+        ),
         examined_rows=examined,
         filled=values / (examined * plan.seq_len) if plan.seq_len else None,
         cut_samples=cut,

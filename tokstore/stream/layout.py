@@ -25,7 +25,8 @@ from tokstore.stream.windows import LineWindow, Pieces, RowWindow, Window
 __all__ = ["Layout", "Placed", "RowLayout", "ValueLayout", "make_layout"]
 
 I64 = NDArray[np.int64]
-Hold = Callable[[Key], Window]
+Hold = Callable[[Key, int | None], Window]
+"""Returns a window, given how far on the line it is wanted; None for all of it."""
 ValueLine = PoolLine | SpanLine | WeightedLine | WeightedPoolLine
 
 
@@ -74,12 +75,20 @@ class ValueLayout:
         self.turns = Line(line.lane_starts, plan.group_values, plan.group_rows)
         self._groups: dict[int, _Group] = {}
 
-    def keys(self, line_rows: I64) -> list[Key]:
-        """Return the windows that rows of the line need; rows ascend."""
+    def keys(self, line_rows: I64) -> dict[Key, int | None]:
+        """Return the windows that rows of the line need, and how far on the line; rows ascend."""
         starts, stops = self._bounds(line_rows)
         if self._following:
             stops = np.minimum(stops + 1, self._plan.values)
-        return list(dict.fromkeys(key for key, *_ in self._windows(starts, stops)))
+        return {key: int(ends[-1]) for key, _, _, ends in self._windows(starts, stops)}
+
+    def reach(self, lane: int) -> int:
+        """Return how far on the line the rows of the lane before need values of a lane, in a row by itself."""
+        plan = self._plan
+        if not lane or plan.packing != "concat":  # a group stays as it was packed, with the windows that it had then
+            return 0
+        begin = int(self.line.lane_starts[lane])
+        return min(-(-begin // plan.group_values) * plan.group_values + self._following, plan.values)
 
     def _bounds(self, line_rows: I64) -> tuple[I64, I64]:
         """Return the values of the line that rows, or the groups of rows, are made of."""
@@ -106,7 +115,7 @@ class ValueLayout:
         found: list[Pieces] = []
         windows: list[Window] = []
         for key, part, a, b in self._windows(starts, stops):
-            window = hold(key)
+            window = hold(key, int(b[-1]))
             if not isinstance(window, LineWindow):
                 raise TypeError("a line of values has windows of values")
             pieces = window.pieces(a, b)
@@ -146,7 +155,7 @@ class ValueLayout:
             found.append(Pieces(row, *(field[index] for field in others)))
             owners.append(number[one.window[index]] if len(names) > 1 else np.zeros(len(row), np.int64))
             ends += [] if one.ends is None else [one.ends[index]]
-        windows = [hold(key) for key in names]
+        windows = [hold(key, None) for key in names]
         return Placed(_merged(found), np.concatenate(owners), windows, np.concatenate(ends) if ends else None)
 
     def _without_padding(self, placed: Placed) -> Placed:
@@ -236,9 +245,13 @@ class RowLayout:
         self.line = line
         self.turns = Line(line.lane_starts, 1)
 
-    def keys(self, line_rows: I64) -> list[Key]:
-        """Return the windows that rows of the line need; rows ascend."""
-        return [key for key, _ in self._windows(line_rows)]
+    def keys(self, line_rows: I64) -> dict[Key, int | None]:
+        """Return the windows that rows of the line need, all of each; rows ascend."""
+        return dict.fromkeys(key for key, _ in self._windows(line_rows))
+
+    def reach(self, lane: int) -> int:
+        """Return 0: no row goes on in another lane."""
+        return 0
 
     def _windows(self, line_rows: I64) -> Iterator[tuple[Key, slice]]:
         """Yield every window that rows lie in, and the rows."""
@@ -254,7 +267,7 @@ class RowLayout:
         found: list[Pieces] = []
         windows: list[Window] = []
         for key, part in self._windows(line_rows):
-            window = hold(key)
+            window = hold(key, None)
             if not isinstance(window, RowWindow):
                 raise TypeError("a line of rows has windows of rows")
             pieces = window.pieces(line_rows[part])

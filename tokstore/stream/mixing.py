@@ -263,6 +263,11 @@ class MixReader:
         self._plan, self._readers, self._joined, self._dtype, self._pad = plan, readers, joined, dtype, pad
         self._stopped = False
 
+    @property
+    def is_far(self) -> bool:
+        """Whether what is read ahead is fetched from afar, of one source at least."""
+        return any(one.is_far for one in self._readers)
+
     def slab(self, rows: I64, later: I64, *, quick: bool = False) -> Slab:
         """Return rows, counted from the first of the mixture; see `RowReader.slab`."""
         if self._stopped:
@@ -286,23 +291,20 @@ class MixReader:
     def segments(self, rows: I64) -> Segments:
         """Return what rows consist of; nothing is decoded."""
         source, row = self._split(rows)
-        found = []
-        for number, reader in enumerate(self._readers):
-            at = np.flatnonzero(source == number)
-            if len(at):
-                found.append((number, at, reader.segments(row[at])))
+        places = [np.flatnonzero(source == number) for number in range(len(self._readers))]
+        found = [(i, at, self._readers[i].segments(row[at])) for i, at in enumerate(places) if len(at)]
         return self._by_row(found)
 
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock."""
         self._stopped = True
-        for reader in self._readers:
-            reader.stop()
+        for one in self._readers:
+            one.stop()
 
     def clear(self) -> None:
         """Let go of windows and plans of epochs."""
-        for reader in self._readers:
-            reader.clear()
+        for one in self._readers:
+            one.clear()
 
     def _split(self, rows: I64) -> tuple[I64, I64]:
         """Return source and row in it; -1 for rows that only fill up."""

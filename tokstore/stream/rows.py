@@ -7,8 +7,7 @@ neither needs are dropped. So memory is that of `lanes` windows and a few more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,23 +15,24 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tokstore.order.spans import BLOCK
 from tokstore.ragged import Ragged, ragged_index
 from tokstore.recycling import recycling
 from tokstore.stream.damage import Report
+from tokstore.stream.decoding import Decoding
 from tokstore.stream.first_rows import is_less, read_apart
+from tokstore.stream.heads import head_of
 from tokstore.stream.layout import Layout, Placed, ValueLayout, make_layout
 from tokstore.stream.lines import Key, Pool
 from tokstore.stream.plan import Plan
 from tokstore.stream.slab import NOTHING, UNLEARNED, Segments, Slab, join_segments
 from tokstore.stream.source import Source
-from tokstore.stream.stretches import Stretch
 from tokstore.stream.tally import Tally
-from tokstore.stream.windows import Window, decode_together, gather
+from tokstore.stream.windows import LineWindow, Window, gather
 
 __all__ = ["NOTHING", "RowReader", "Segments", "Slab"]
 
 I64 = NDArray[np.int64]
-_TASK_VALUES = 1 << 20
 
 
 class _Wanted(NamedTuple):
@@ -74,12 +74,13 @@ class RowReader:
         report: Report | None = None,
         tally: Tally | None = None,
     ) -> None:
-        self._source, self._plan, self._pool, self._threads = source, plan, pool, threads
+        self._source, self._plan, self._pool = source, plan, pool
         self._dtype, self._pad, self._documents, self._following = dtype, pad, documents, following
         self._report, self._tally = report, tally
         self._epochs: dict[int, Layout] = {}
         self._windows: dict[tuple[int, Key], Window] = {}
-        self._pending: dict[Stretch, Future[None]] = {}
+        self._heads: dict[tuple[int, Key], tuple[int, LineWindow]] = {}
+        self._decoding = Decoding(source, plan, threads, report)
         self._postponed: list[Window] = []
         self._stopped = False
 
@@ -102,24 +103,22 @@ class RowReader:
         if apart is not None:
             self._postponed = held
             return self._cut(len(rows), apart)
-        ahead = [
-            (epoch, key)
+        soon = [
+            self._hold(epoch, key, upto)
             for epoch, _, line_rows in self._line_rows(later)
-            for key in self._layout(epoch).keys(line_rows)
+            for key, upto in self._layout(epoch).keys(line_rows).items()
         ]
-        soon = [self._hold(epoch, key) for epoch, key in ahead]
-        self._request(held)
-        self._request(soon)
-        self._wait(held)
-        kept = set(names) | {id(window) for window in soon}
-        self._windows = {name: window for name, window in self._windows.items() if id(window) in kept}
+        self._decoding.request(held)
+        self._decoding.request(soon)
+        self._decoding.wait(held)
+        self._drop_all_but(set(names) | {id(window) for window in soon})
         return self._cut(len(rows), wanted)
 
     def read_ahead(self) -> None:
         """Let the threads decode the windows of rows that were cut without them: beside them, the first batch waits."""
         postponed, self._postponed = self._postponed, []
         if not self._stopped:
-            self._request(postponed)
+            self._decoding.request(postponed)
 
     def segments(self, rows: I64) -> Segments:
         """Return what rows consist of; nothing is decoded."""
@@ -131,12 +130,14 @@ class RowReader:
     def stop(self) -> None:
         """Let everything that is queued end at once. Takes no lock: it may run inside garbage collection."""
         self._stopped = True
+        self._decoding.stop()
 
     def clear(self) -> None:
         """Let go of windows and plans of epochs."""
         self._windows.clear()
+        self._heads.clear()
         self._epochs.clear()
-        self._pending.clear()
+        self._decoding.clear()
         self._postponed = []
 
     # Where rows lie ---------------------------------------------------------------------------------------------
@@ -159,17 +160,53 @@ class RowReader:
         if found is None:
             for old in [number for number in self._epochs if number < epoch - 1]:
                 del self._epochs[old]
+                self._heads = {name: head for name, head in self._heads.items() if name[0] != old}
             found = self._epochs[epoch] = make_layout(
                 self._source, self._plan, self._pool, self._dtype, self._pad, epoch, self._following, self._tally
             )
         return found
 
-    def _hold(self, epoch: int, key: Key) -> Window:
-        """Return a window, not necessarily decoded."""
+    def _hold(self, epoch: int, key: Key, upto: int | None) -> Window:
+        """Return a window, not necessarily decoded, or as much of it as is wanted."""
         found = self._windows.get((epoch, key))
         if found is None:
-            found = self._windows[epoch, key] = self._layout(epoch).line.make(key)
+            limit, head = self._heads.get((epoch, key), (0, None))
+            if head is not None and upto is not None and upto <= limit:
+                return head
+            layout = self._layout(epoch)
+            found, reach = layout.line.make(key), layout.reach(key[0])
+            if upto is not None and upto <= reach and isinstance(found, LineWindow):
+                # Only the end of a row of the lane before, in a rank that does not have this lane, or after a resume.
+                limit = min(reach, found.stop)
+                stretches = found.parts(
+                    self._source, self._plan, found.pieces(np.array([found.start]), np.array([limit])).source
+                )
+                if len(stretches) * BLOCK < found.padding:
+                    found.stretches = stretches
+                    self._heads[epoch, key] = limit, found
+                    return found
+            self._windows[epoch, key] = found
         return found
+
+    def _drop_all_but(self, kept: set[int]) -> None:
+        """Let go of windows, but for what rows of the lane before will want of them."""
+        for name in [name for name, window in self._windows.items() if id(window) not in kept]:
+            (epoch, key), window = name, self._windows.pop(name)
+            layout = self._epochs.get(epoch)
+            upto = 0 if layout is None else layout.reach(key[0])
+            if isinstance(window, LineWindow) and window.start < upto:
+                self._keep_head(name, window, min(upto, window.stop))
+        for name, (limit, window) in list(self._heads.items()):
+            if window.stretches and id(window) not in kept:
+                del self._heads[name]
+                self._keep_head(name, window, limit)
+
+    def _keep_head(self, name: tuple[int, Key], window: LineWindow, limit: int) -> None:
+        """Keep the beginning of a window, if it was decoded."""
+        if all(one.done for one in window.stretches):
+            head = head_of(window, limit)
+            if head is not None:
+                self._heads[name] = limit, head
 
     def _place(self, epoch: int, at: I64, line_rows: I64) -> _Wanted:
         """Return rows of the slab, their pieces, and the values after them."""
@@ -182,46 +219,18 @@ class RowReader:
                 return _Wanted(at, placed, *layout.after_parts(placed, hold))
         return _Wanted(at, placed, np.zeros(0, np.int64), None)
 
-    # Decoding ---------------------------------------------------------------------------------------------------
-
-    def _decode(self, stretches: list[Stretch], window: Window) -> None:
-        """Decode stretches of a window, unless nobody waits for them any more."""
-        if not self._stopped:
-            decode_together(self._source, self._plan, [(one, window) for one in stretches], report=self._report)
-
-    def _request(self, windows: Iterable[Window]) -> None:
-        """Hand what is not decoded yet of windows to the threads, unless it is there already."""
-        for window in windows:
-            waiting: list[Stretch] = []
-            size = 0
-            for stretch in window.stretches:
-                if not stretch.done and stretch not in self._pending:
-                    waiting.append(stretch)
-                    size += stretch.size
-                    if size >= _TASK_VALUES:
-                        self._submit(waiting, window)
-                        waiting, size = [], 0
-            if waiting:
-                self._submit(waiting, window)
-
-    def _submit(self, stretches: list[Stretch], window: Window) -> None:
-        task = self._threads.submit(self._decode, stretches, window)
-        self._pending |= dict.fromkeys(stretches, task)
-
-    def _wait(self, windows: Iterable[Window]) -> None:
-        """Wait until windows are decoded; what went wrong in a thread is raised here."""
-        for window in windows:
-            for stretch in window.stretches:
-                if not stretch.done:
-                    self._pending[stretch].result()
-        self._pending = {stretch: task for stretch, task in self._pending.items() if not stretch.done}
+    @property
+    def is_far(self) -> bool:
+        """Whether what is read ahead is fetched from afar."""
+        return self._source.is_far
 
     def _apart(self, wanted: list[_Wanted]) -> list[_Wanted] | None:
         """Read single items, where that is less work than whole windows; return the pieces as they lie then."""
         placed = [one.placed for one in wanted] + [one.after for one in wanted if one.after is not None]
-        if not is_less(placed):
+        there = any(not window.stretches for one in placed for window in one.windows)
+        if there or not is_less(placed):
             return None
-        read = read_apart(self._source, self._plan, placed, self._threads, self._dtype, self._pad, self._report)
+        read = read_apart(self._source, self._plan, placed, self._decoding.decode_now, self._dtype, self._pad)
         after = iter(read[len(wanted) :])
         return [
             one._replace(placed=now, after=None if one.after is None else next(after))

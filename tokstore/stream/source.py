@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from tokstore.losses import TokensLost
 from tokstore.ragged import Ragged
 
-__all__ = ["Source", "SpanTable"]
+__all__ = ["Extent", "Source", "SpanTable"]
 
 I64 = NDArray[np.int64]
+Extent = tuple[I64 | tuple[int, int], int, int | None]
+"""Values that are wanted: samples at ascending positions, 0 and None; or the first of consecutive samples and their
+end, and `skip` and `limit` as of `Source.read_range`."""
 
 
 class SpanTable(Protocol):
@@ -42,6 +45,10 @@ class Source(Protocol):
     @property
     def can_fork(self) -> bool:
         """Whether a forked process can go on reading."""
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a trip takes so long that stored bytes are fetched ahead of decoding."""
 
     @property
     def token_count(self) -> int:
@@ -93,9 +100,10 @@ class Source(Protocol):
         limit: int | None = None,
         out: NDArray[Any] | None = None,
         lost: TokensLost | None = None,
+        stored: Mapping[Any, Any] | None = None,
     ) -> NDArray[Any]:
         """Return the ids of the samples from `first` to `stop`, without the first `skip`, at most `limit`; in `out`
-        where that fits. What cannot be read is an error, or noted in `lost`."""
+        where that fits. What cannot be read is an error, or noted in `lost`. `stored` is from `fetch`."""
 
     def read_samples(
         self,
@@ -104,5 +112,9 @@ class Source(Protocol):
         out: NDArray[Any] | None = None,
         pool: Executor | None = None,
         lost: TokensLost | None = None,
+        stored: Mapping[Any, Any] | None = None,
     ) -> NDArray[Any]:
-        """Return the ids of samples at ascending positions, one after another; `out` and `lost` as above."""
+        """Return the ids of samples at ascending positions, one after another; `out`, `lost` and `stored` as above."""
+
+    def fetch(self, wanted: Sequence[Extent]) -> Mapping[Any, Any]:
+        """Fetch the stored bytes of values in one trip, to be decoded later; only asked of a source that is far."""

@@ -7,7 +7,7 @@ source that fits the buffer is one window, the pool, whose values are decoded on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from tokstore.errors import TokstoreError
 from tokstore.losses import TokensLost
-from tokstore.order import cut_at, inner_cuts, units_between
+from tokstore.order import Cut, cut_at, inner_cuts, units_between
 from tokstore.ragged import ragged_index
 from tokstore.stream.damage import Damage, Report, told
 from tokstore.stream.plan import Plan
-from tokstore.stream.source import Source
+from tokstore.stream.source import Extent, Source
 from tokstore.stream.stretches import DrawnStretch, Stretch, stretch_between
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "counting",
     "decode",
     "decode_together",
+    "extent",
     "gather",
 ]
 
@@ -115,13 +116,17 @@ class Window:
     damage: Damage = field(default_factory=Damage, kw_only=True)
 
     def parts(self, source: Source, plan: Plan, sources: I64) -> list[Stretch]:
-        """Return the stretches of units that pieces lie in, as far as need be, in the order in which they stand here.
+        """Return what has to be decoded for pieces alone: their samples, or the stretches of units that they lie in.
 
         Args:
             source: Where the samples are.
-            plan: The plan of the stream.
-            sources: Where the pieces begin in `values`.
+            plan, sources: The plan of the stream; where the pieces begin in `values`.
         """
+        if self.samples is not None:
+            some = self.samples.holding(sources)
+            more = (plan.bos is not None) + (plan.eos is not None)
+            runs = zip(some.positions.tolist(), some.begins.tolist(), some.sizes.tolist(), strict=True)
+            return [Stretch(Cut(p, 0, 0), Cut(p + 1, 0, n - more), at, n) for p, at, n in runs]
         starts = np.array([stretch.at for stretch in self.stretches], np.int64)
         owner = np.searchsorted(starts, sources, side="right") - 1
         found = []
@@ -215,26 +220,41 @@ def compact_dtype(vocab_size: int) -> np.dtype[Any]:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.int32 if vocab_size <= 1 << 31 else np.int64)
 
 
-def decode(source: Source, plan: Plan, stretch: Stretch, window: Window, report: Report | None = None) -> None:
-    """Decode a stretch into its place in a window, with the inserted ids. Safe to call on any thread, and twice."""
-    values, lost = window.values, None if report is None else TokensLost()
+def extent(source: Source, stretch: Stretch) -> Extent:
+    """Return which stored values a stretch has: all of samples, or a part of consecutive ones."""
     start, stop = stretch.start, stretch.stop
+    if isinstance(stretch, DrawnStretch):
+        return stretch.positions(), 0, None
     first, skip = start.first, 0
     if start.rest:
         first -= 1
         skip = int(source.lengths(first, start.first)[0]) - start.rest
-    stored = stop.offset - start.offset
-    limit = stored if start.rest or stop.rest else None
+    return (first, stop.first), skip, stop.offset - start.offset if start.rest or stop.rest else None
+
+
+def decode(
+    source: Source,
+    plan: Plan,
+    stretch: Stretch,
+    window: Window,
+    report: Report | None = None,
+    stored: Mapping[Any, Any] | None = None,
+) -> None:
+    """Decode a stretch into its place in a window, with the inserted ids. Safe to call on any thread, and twice."""
+    values, lost = window.values, None if report is None else TokensLost()
+    count = stretch.stop.offset - stretch.start.offset
     out = values[stretch.at : stretch.at + stretch.size]
-    room = out if stretch.size == stored else None
     ids = np.zeros(0, values.dtype)
-    if stored and isinstance(stretch, DrawnStretch):
-        ids = source.read_samples(stretch.positions(), lost=lost)
-    elif stored:
-        ids = source.read_range(first, stop.first, skip=skip, limit=limit, out=room, lost=lost)
-    if len(ids) != stored:
+    places, skip, limit = extent(source, stretch)
+    if count and not isinstance(places, tuple):
+        ids = source.read_samples(places, lost=lost, stored=stored)
+    elif count and isinstance(places, tuple):
+        room = out if stretch.size == count else None
+        ids = source.read_range(*places, skip=skip, limit=limit, out=room, lost=lost, stored=stored)
+    if len(ids) != count:
         raise TokstoreError(
-            f"samples {first} to {stop.first} gave {len(ids)} values instead of {stored}", rule="order.md 4.1"
+            f"samples {stretch.start.first} to {stretch.stop.first} gave {len(ids)} values instead of {count}",
+            rule="order.md 4.1",
         )
     mask = told(lost, report)
     if mask is not None:
@@ -248,6 +268,7 @@ def decode_together(
     places: Sequence[Place],
     pool: Executor | None = None,
     report: Report | None = None,
+    stored: Mapping[Any, Any] | None = None,
 ) -> None:
     """Decode stretches into their places, those of whole samples by one read.
 
@@ -257,6 +278,7 @@ def decode_together(
         places: Stretches, each with its window.
         pool: Threads to decode on, for a caller that is none of them.
         report: Is told blocks that cannot be read, whose values are lost then; without it they are an error.
+        stored: What the source fetched ahead of it.
     """
     lost = None if report is None else TokensLost()
     whole: list[Place] = []
@@ -268,26 +290,26 @@ def decode_together(
             whole.append((stretch, window))
             read = stop.first
         else:
-            decode(source, plan, stretch, window, report)
+            decode(source, plan, stretch, window, report, stored)
     if not whole:
         return
-    stored = [one.stop.offset - one.start.offset for one, _ in whole]
+    counts = [one.stop.offset - one.start.offset for one, _ in whole]
     positions = np.concatenate([one.positions() for one, _ in whole])
-    total = sum(stored)
-    room = _one_place(whole, stored)
-    ids = source.read_samples(positions, out=room, pool=pool, lost=lost)
+    total = sum(counts)
+    room = _one_place(whole, counts)
+    ids = source.read_samples(positions, out=room, pool=pool, lost=lost, stored=stored)
     if len(ids) != total:
         raise TokstoreError(f"{len(positions)} samples gave {len(ids)} values instead of {total}", rule="order.md 4.1")
     mask = told(lost, report)
     if mask is not None:
-        for (stretch, window), part in zip(whole, np.split(mask, np.cumsum(stored)[:-1]), strict=True):
+        for (stretch, window), part in zip(whole, np.split(mask, np.cumsum(counts)[:-1]), strict=True):
             window.damage.add(stretch.at, _lost_of(source, plan, stretch, part))
     if ids is room:
         for stretch, _ in whole:
             stretch.done = True
         return
     before = 0
-    for (stretch, window), n in zip(whole, stored, strict=True):
+    for (stretch, window), n in zip(whole, counts, strict=True):
         _put(source, plan, stretch, ids[before : before + n], window.values)
         before += n
 
