@@ -76,7 +76,7 @@ class Here(Peer):
     def forget(self) -> bool:
         """Remove the cache: copies of chunks, or what was inflated of them."""
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
-        return True
+        return bool(self.option)
 
     def _loader(self, shuffle: bool, workers: int = 0) -> Any:
         return litdata.StreamingDataLoader(
