@@ -178,6 +178,7 @@ bench-quick: $(VENV)/.wheel
 bench-own: $(VENV)/.wheel
 	$(PIP) install 'faiss-cpu>=1.8'
 	$(BIN)/python -m benchmarks.tokens $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks.limits $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.columns $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.loader $(if $(DATA),--data $(DATA))
 	$(BIN)/python -m benchmarks.shuffling $(if $(DATA),--data $(DATA))

@@ -231,3 +231,19 @@ def test_hostile_entries_do_not_allocate(name: str, tmp_path: Path) -> None:
         data[at : at + width] = value.to_bytes(width, "little")
         with allocates_at_most(1 << 20), pytest.raises(ts.CorruptError):
             read_bytes(reseal(bytes(data)))
+
+
+@pytest.mark.parametrize("name", ["values", "stored_bytes"])
+def test_hostile_totals_of_an_unknown_column(name: str, tmp_path: Path) -> None:
+    """Where a required feature is unknown, nothing else is known of the column; its totals still have bounds."""
+    data = bytearray(write_tiny(tmp_path / "x.tok"))
+    at = Footer.decode(data[-FOOTER_BYTES:], len(data)).index_offset + 32
+    data[at + 20 : at + 24] = (1 << 31).to_bytes(4, "little")
+    (tmp_path / "y.tok").write_bytes(reseal(bytes(data)))
+    assert len(ts.open(tmp_path / "y.tok")) == len(TINY_SAMPLES)
+    offset = COLUMN_ENTRY.fields[name][1]  # type: ignore[index]
+    data[at + offset : at + offset + 8] = (1 << 63).to_bytes(8, "little")
+    (tmp_path / "y.tok").write_bytes(reseal(bytes(data)))
+    with pytest.raises(ts.CorruptError, match="more values or stored bytes") as caught:
+        ts.open(tmp_path / "y.tok")
+    assert caught.value.rule == "format.md 4.7"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +18,7 @@ import tokstore as ts
 from strategies import Sample, as_batch, batch_rows, delivered, plain, same_sample, samples, schemas, small_blocks
 from tokstore.schema import Schema
 from tokstore.tokenizer import BYTES
+from tokstore.view_reader import ViewReader
 
 SLOW = settings(
     max_examples=settings.default.max_examples * 2 // 5,
@@ -194,6 +198,50 @@ def test_real_blocks_and_tables(tmp_path: Path) -> None:
         assert store.describe()["shards"] > 4
         assert ts.verify(path).problems == []
         assert ts.open(path).stored_bytes() == store.stored_bytes()
+
+
+def test_take_in_any_order_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of every length, in blocks that are wanted whole, in parts or in runs which lie elsewhere in the result."""
+    small_blocks(monkeypatch, target=96)
+    rng = np.random.default_rng(5)
+    rows = [rng.integers(0, 1000, n) for n in rng.permutation([0, 1, 5, 40, 63, 64, 65, 96, 130, 300] * 6)]
+    codes = rng.integers(0, 50, (60, 8))
+    path = tmp_path / "s"
+    with ts.create(path, ts.Schema(t=ts.Tokens(1000), c=ts.Codes(50, (8,))), shard_tokens=2000) as w:
+        w.extend(t=rows, c=codes)
+    store = ts.open(path)
+    for size in (1, 2, 3, 7, 20):
+        runs = np.array_split(np.arange(60), 60 // size)
+        for _ in range(4):
+            order = np.concatenate([runs[i] for i in rng.permutation(len(runs))[: len(runs) - rng.integers(3)]])
+            batch = store.take(order)
+            assert batch["t"].to_list() == [rows[i].tolist() for i in order]
+            assert np.array_equal(np.asarray(batch["c"]), codes[order])
+            assert batch["sample_id"].tolist() == order.tolist()
+
+
+def test_scan_ahead_goes_on_in_a_forked_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads that decode ahead stay behind when a process forks; what they would have brought is decoded there."""
+    path, read, may_go_on = tmp_path / "s", ViewReader._rows, threading.Event()
+
+    def wait(view: ViewReader, places: Any, *rest: Any, **options: Any) -> Any:
+        if places[0] and threading.current_thread() is not threading.main_thread():
+            may_go_on.wait(60)
+        return read(view, places, *rest, **options)
+
+    monkeypatch.setattr(ViewReader, "_rows", wait)
+    with ts.create(path, ts.Schema(t=ts.Tokens(1000))) as w:
+        w.extend(t=np.arange(400).reshape(100, 4))
+    found = iter(ts.open(path).scan(batch_size=10))
+    first = next(found)["sample_id"].tolist()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        rest = [one for batch in found for one in batch["sample_id"].tolist()]
+        os._exit(0 if first + rest == list(range(100)) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    may_go_on.set()
+    assert first + [one for batch in found for one in batch["sample_id"].tolist()] == list(range(100))
 
 
 def test_several_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
 from tokstore.column_types import Codes, Vector
-from tokstore.deliver import result_dtype
+from tokstore.deliver import reorder, result_dtype
 from tokstore.errors import CorruptError, MissingFileError
 from tokstore.losses import Lost
 from tokstore.packed import Ints
@@ -33,6 +33,7 @@ from tokstore.version import ShardRows, Version
 __all__ = ["block_edges", "is_pruned", "read_lengths", "read_rows"]
 
 _TRIP_BYTES = 64 << 20
+_LONG_RUN = 64  # values: runs as long as that are copied one by one, shorter ones by an index of every value
 
 
 @dataclass(slots=True)
@@ -70,6 +71,7 @@ def read_rows(
     arrays: Recycling | Given | None = None,
     compact: bool = False,
     lost: Lost | None = None,
+    order: Ints | None = None,
 ) -> dict[str, ColumnRows]:
     """Read rows of shards.
 
@@ -85,7 +87,14 @@ def read_rows(
         compact: Tokens in the narrowest dtype.
         lost: Blocks that cannot be read are noted here and their values are 0; without it they are an error. Not for
             vectors.
+        order: For every row of the result which of the rows of the groups it is; a row may come several times. By
+            default they come as they are.
     """
+    # Without repeats every value has one place, and is decoded or copied straight to it.
+    place = None
+    if order is not None and len(order) == sum(len(group.rows) for group in groups):
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
     version.open_files([(group.page, group.shard) for group in groups], columns)
     result: dict[str, ColumnRows] = {}
     jobs, vectors = [], []
@@ -95,10 +104,17 @@ def read_rows(
             vectors.append(reading)
             pieces = reading.pieces
         else:
-            result[column.name], pieces = _plan_column(version, column, groups, start, stop, arrays, compact, lost)
-        jobs += [job for piece in pieces for job in _jobs(piece)]
+            result[column.name], pieces = _plan_column(
+                version, column, groups, start, stop, arrays, compact, lost, place
+            )
+        jobs += [job for piece in pieces for job in _jobs(piece, place is not None)]
     _run(version, jobs, pool, lost)
-    return result | {reading.column.name: reading.finish() for reading in vectors}
+    done = {reading.column.name: reading.finish() for reading in vectors}
+    if order is not None and place is None:
+        result = {name: reorder(rows, order) for name, rows in result.items()}
+    if order is not None:
+        done = {name: reorder(rows, order) for name, rows in done.items()}
+    return result | done
 
 
 def read_lengths(version: Version, column: Column, groups: Sequence[ShardRows]) -> Ints:
@@ -129,29 +145,38 @@ def _plan_column(
     arrays: Recycling | Given | None,
     compact: bool,
     lost: Lost | None,
+    place: Ints | None,
 ) -> tuple[ColumnRows, list[Piece]]:
-    """Make room for the rows of one column and say what has to be decoded into it."""
+    """Make room for the rows of one column and say what has to be decoded into it; `place` says which row of the result
+    every row is.
+    """
     kind = column.type
     found = [row_intervals(version, column, group, start, stop) for group in groups]
     rows = sum(len(group.rows) for group in groups)
     lengths = None
     if kind.ragged:
         lengths = np.concatenate([np.zeros(0, np.int64), *(v1 - v0 for v0, v1, *_ in found)])
-        outs = np.cumsum(lengths) - lengths
+        if place is None:
+            outs = np.cumsum(lengths) - lengths
+        else:
+            ordered = np.empty_like(lengths)
+            ordered[place] = lengths
+            lengths, outs = ordered, (np.cumsum(ordered) - ordered)[place]
         dtype = result_dtype(column, compact=compact)
         values = (np.empty if arrays is None else arrays.empty)(int(lengths.sum()), dtype)
     else:
-        outs = np.arange(rows) * kind.width
+        outs = (np.arange(rows) if place is None else place) * kind.width
         values = np.zeros(rows * kind.width, result_dtype(column))
     valid = np.ones(rows, bool) if kind.optional or any(file is None for *_, file, _ in found) else None
     pieces, at = [], 0
     for v0, v1, here, file, constant in found:
         part = slice(at, at + len(v0))
         at += len(v0)
+        into = part if place is None else place[part]
         if here is not None and valid is not None:
-            valid[part] = here
+            valid[into] = here
         if constant is not None:
-            values[part] = np.frombuffer(constant, kind.dtype)[0]
+            values[into] = np.frombuffer(constant, kind.dtype)[0]
         elif file is not None:
             table = file.table(column.column_id, kind)
             try:
@@ -168,8 +193,10 @@ def _plan_column(
     return ColumnRows(values, lengths, valid, 1 if lengths is not None else kind.width), pieces
 
 
-def _jobs(piece: Piece) -> list[_Job]:
-    """Return the blocks of a piece that hold wanted values, with the rows that each one touches."""
+def _jobs(piece: Piece, scattered: bool) -> list[_Job]:
+    """Return the blocks of a piece that hold wanted values, with the rows that each one touches; `scattered` where rows
+    do not lie in the result as they follow one another in the file.
+    """
     starts = piece.starts
     v0, v1 = piece.v0, piece.v1
     if len(v0) and np.array_equal(v0[1:], v1[:-1]):
@@ -193,9 +220,17 @@ def _jobs(piece: Piece) -> list[_Job]:
         high = full[np.searchsorted(v0, starts[blocks + 1], side="left") - 1] + 1
     start, end, last_row = starts[blocks], starts[blocks + 1], high - 1
     begin, stop = piece.v0[low], piece.v1[last_row]
-    # All wanted, without gaps: as many values in the result from the first row to the last as in the file.
-    written = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low]
-    whole = (begin <= start) & (stop >= end) & (written == stop - begin)
+    if scattered:
+        # All wanted, without gaps: between the first row and the last every one begins where the one before it ends, in
+        # the file and in the result.
+        gaps = np.zeros(len(piece.v0), np.int64)
+        gaps[1:] = (piece.v0[1:] != piece.v1[:-1]) | (np.diff(piece.out - piece.v0) != 0)
+        np.cumsum(gaps, out=gaps)
+        joined = gaps[last_row] == gaps[low]
+    else:
+        # The same, where rows lie in the result as in the file: from the first row to the last as many values in both.
+        joined = piece.out[last_row] + stop - piece.v0[last_row] - piece.out[low] == stop - begin
+    whole = joined & (begin <= start) & (stop >= end)
     numbers = piece.group + blocks * piece.groups
     fields = (numbers, piece.table.offsets[numbers], piece.table.stored_bytes[numbers], low, high, start, end)
     out = piece.out[low] + start - begin
@@ -328,9 +363,13 @@ def _place(job: _Job, decoded: NDArray[Any]) -> None:
     a: Ints = np.maximum(v0, start)
     b: Ints = np.maximum(a, np.minimum(v1, start + len(decoded)))
     out = piece.out[rows] + (a - v0)
-    if len(v0) == 1 or int(out[-1]) - int(out[0]) == int(a[-1]) - int(a[0]) == int((b - a)[:-1].sum()):
-        # One run in the block is one run in the result.
-        count = int((b - a).sum())
-        piece.target[int(out[0]) : int(out[0]) + count] = decoded[int(a[0]) - start : int(a[0]) - start + count]
+    # Rows that lie side by side in the block and in the result are one run.
+    count, shift = b - a, out - a
+    first = np.flatnonzero(np.concatenate([[True], (a[1:] != b[:-1]) | (shift[1:] != shift[:-1])]))
+    count = np.add.reduceat(count, first)
+    a, out = a[first], out[first]
+    if int(count.sum()) < _LONG_RUN * len(first) and len(first) > 1:
+        piece.target[ragged_index(out, count)] = decoded[ragged_index(a - start, count)]
         return
-    piece.target[ragged_index(out, b - a)] = decoded[ragged_index(a - start, b - a)]
+    for at, begin, size in zip(out.tolist(), (a - start).tolist(), count.tolist(), strict=True):
+        piece.target[at : at + size] = decoded[begin : begin + size]

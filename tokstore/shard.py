@@ -149,6 +149,11 @@ class DataFile:
         e, flags = self.entries, self.entries["flags"]
         if (e["rows"] != rows).any() or (flags > _KNOWN_FLAGS).any() or (e["blocks"] > MAX_BLOCKS).any():
             raise CorruptError("a column entry has other rows, reserved flags or too many blocks", rule="format.md 4.7")
+        # Blocks lie in the file and do not overlap; of a column of an unknown type no more can be said of them.
+        if (e["stored_bytes"] > self.place.file_bytes).any() or (e["values"] >= 1 << 63).any():
+            raise CorruptError(
+                "a column entry has more values or stored bytes than a file can hold", rule="format.md 4.7"
+            )
         named = e["object"].astype(np.int64)
         if (named >= np.where(flags & FLAG_OBJECT, len(self.objects), 1)).any():
             raise CorruptError("a column entry has an object that it cannot have", rule="format.md 4.7")

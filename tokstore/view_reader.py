@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, overload
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from tokstore.block import ColumnRows
 from tokstore.column_types import Tokens, Vector
-from tokstore.deliver import deliver_batch, deliver_sample, reorder
+from tokstore.deliver import deliver_batch, deliver_sample
 from tokstore.forking import renew_after_fork
 from tokstore.packed import Ints
 from tokstore.reading import block_edges, read_lengths, read_rows
@@ -32,6 +33,7 @@ __all__ = ["ViewReader"]
 
 _BATCH_VALUES = 1 << 20
 _ROWS_AT_ONCE = 1 << 20
+_AHEAD = 2  # batches that a scan decodes while the caller has one
 
 
 class ViewReader:
@@ -143,11 +145,11 @@ class ViewReader:
         """Return rows of columns and the sample ids, in the order asked for."""
         groups, order = self._located(places, ascending=False)
         pool = self._threads() if pooled and len(places) > 1 else None
-        rows = read_rows(self._version, columns, groups, start=start, stop=stop, dims=dims, pool=pool, arrays=arrays)
+        rows = read_rows(
+            self._version, columns, groups, start=start, stop=stop, dims=dims, pool=pool, arrays=arrays, order=order
+        )
         ids = self._ids(groups)
-        if order is not None:
-            rows, ids = {name: reorder(one, order) for name, one in rows.items()}, ids[order]
-        return rows, ids
+        return rows, ids if order is None else ids[order]
 
     def _ids(self, groups: Sequence[ShardRows]) -> Ints:
         """Return the sample ids of rows of shards."""
@@ -267,6 +269,8 @@ class ViewReader:
             batch_size: Samples in a batch, at most. A batch also ends near 2**20 values, so that memory stays small
                 whatever the samples' length; a single longer sample comes alone.
             part: ``(i, n)``: only the i-th of n parts of nearly equal numbers of samples, for n processes side by side.
+            threads: 1 to read and decode on the caller's thread, batch by batch as they are asked for; by default
+                threads decode two batches ahead of the caller, which are then held beside his own.
 
         Yields:
             Batches as from `take`.
@@ -292,9 +296,35 @@ class ViewReader:
         self, columns: list[Column], first: int, stop: int, batch_size: int, pooled: bool
     ) -> Iterator[dict[str, Any]]:
         """Yield batches of columns between two positions."""
-        for a, b in self._batches(columns, first, stop, batch_size):
-            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled, arrays=recycling())
-            yield {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
+
+        def batch(a: int, b: int) -> dict[str, Any]:
+            rows, ids = self._rows(np.arange(a, b), columns, 0, None, pooled=False, arrays=recycling())
+            return {c.name: deliver_batch(c, rows[c.name]) for c in columns} | {"sample_id": ids}
+
+        batches = self._batches(columns, first, stop, batch_size)
+        pool = self._threads() if pooled else None
+        if pool is None:
+            yield from (batch(a, b) for a, b in batches)
+            return
+        # Every thread reads and decodes a batch of its own, ahead of the caller.
+        ahead: deque[tuple[int, int, Future[dict[str, Any]]]] = deque()
+        process = os.getpid()
+
+        def first_of() -> dict[str, Any]:
+            a, b, future = ahead.popleft()
+            # A process that was forked meanwhile has none of the threads.
+            return future.result() if os.getpid() == process else batch(a, b)
+
+        try:
+            for a, b in batches:
+                ahead.append((a, b, (self._threads() or pool).submit(batch, a, b)))
+                if len(ahead) > _AHEAD:
+                    yield first_of()
+            while ahead:
+                yield first_of()
+        finally:
+            for *_, future in ahead:
+                future.cancel()
 
     def _batches(
         self, columns: list[Column], first: int, stop: int, batch_size: int, values: int = _BATCH_VALUES

@@ -252,10 +252,11 @@ class TokenDecoder:
             self._from_codes(wide.view("<u4").reshape(n).astype(np.int64), out)
 
     def decode_run(self, blocks: Sequence[Run]) -> None:
-        """Decode several blocks: one after the other, so that ranks are looked up while they lie in the cache; but
-        beside other threads together, because each call that lets go of the interpreter then waits to have it back.
+        """Decode several blocks: one after the other, so that ranks are looked up while they lie in the cache; but on a
+        thread beside the main one together, because each call that lets go of the interpreter may wait to have it back.
         """
-        if len(blocks) > 1 and threading.active_count() > 1 and self._decode_together(blocks):
+        beside = threading.get_ident() != threading.main_thread().ident
+        if beside and len(blocks) > 1 and self._decode_together(blocks):
             return
         entries, largest = self._entries, np.maximum.reduce
         table = self._short_table(blocks[0][2].dtype) if blocks else None
@@ -265,12 +266,12 @@ class TokenDecoder:
             if form & 15 == RANK_U16 and form >> 4 in _ZSTD and table is not None and table.dtype == out.dtype:
                 coded = unpack_coded(data, form >> 4, 2 * out.size, _WIDEST * out.size, self._dictionary)
                 ranks = np.frombuffer(coded, _U16, out.size)
-                if len(coded) == 2 * out.size and largest(ranks) < entries:
-                    # `take` would make an array of machine words of its own, a new one for every block.
-                    words[: out.size] = ranks
-                    table.take(words[: out.size], out=out, mode="wrap")
-                else:
-                    self._decode_u16(coded, out)
+                # `take` would make an array of machine words of its own, a new one for every block.
+                words[: out.size] = ranks
+                table.take(words[: out.size], out=out, mode="wrap")
+                most = largest(ranks)
+                if len(coded) != 2 * out.size or most >= entries:
+                    self._put_escapes(coded, ranks, int(most), out)
             else:
                 self.decode(data, form, out)
 
@@ -311,19 +312,25 @@ class TokenDecoder:
 
     def _decode_u16(self, coded: bytes | memoryview, out: NDArray[Any]) -> None:
         """Decode value form 2."""
+        table = self._short_table(out.dtype)
+        ranks = np.frombuffer(coded, "<u2", out.size)
+        # `wrap` is the fastest mode of `take` that writes in place; with an item for every u16 it never has to wrap.
+        if table is not None:
+            table.take(ranks, out=out, mode="wrap")
+        self._put_escapes(coded, ranks, int(ranks.max()), out)
+
+    def _put_escapes(
+        self, coded: bytes | memoryview, ranks: NDArray[np.uint16], largest: int, out: NDArray[Any]
+    ) -> None:
+        """Put ids without a rank, which stand behind the ranks, where they belong; refuse ranks that are none."""
         n = out.size
         extra = len(coded) - 2 * n
-        table = self._short_table(out.dtype)
-        if extra % 4 or table is None:
+        if extra % 4:
             raise CorruptError(f"{extra} bytes of escapes are no whole number of them", rule="codecs.md 2.2")
-        ranks = np.frombuffer(coded, "<u2", n)
-        largest = int(ranks.max())
-        # `wrap` is the fastest mode of `take` that writes in place; with an item for every u16 it never has to wrap.
-        table.take(ranks, out=out, mode="wrap")
         if largest < self._entries and not extra:
             return
         escape = ranks == _ESCAPE
-        escaped = np.flatnonzero(escape)
+        (escaped,) = escape.nonzero()
         if escaped.size != extra // 4:
             raise CorruptError(f"{escaped.size} escapes, but {extra // 4} ids for them", rule="codecs.md 2.2")
         # A full table has an id for every rank that is no escape.
