@@ -86,7 +86,7 @@ def pack(
             with the sources that are left.
         eos: The token that loaders put at the end of a document: ``"auto"`` finds well-known ones; None is none.
         bos: The same for its beginning. Neither is stored with the ids.
-        on_error: ``"stop"`` at a row that cannot be taken, or ``"skip"`` it; the report counts them.
+        on_error: ``"stop"`` at a row, or a file of several, that cannot be taken, or ``"skip"`` and count it.
         verify: Read the new samples back and compare counts and digests with what was read.
         needs_tokenizer: Refuse to take texts as bytes.
         progress: Is called with a `tokstore.Progress` after every batch: bytes of the sources read so far.

@@ -39,7 +39,9 @@ LEVELS = ("plain", "fast", "default", "small")
 @click.option("--resume", is_flag=True, help="Stage each file as a part; the same command goes on after a kill.")
 @click.option("--eos", metavar="TOKEN", default="auto", help="The token that ends a document; 'none' for none.")
 @click.option("--bos", metavar="TOKEN", default="auto", help="The token that begins a document; 'none' for none.")
-@click.option("--on-error", type=click.Choice(("stop", "skip")), default="stop", help="What to do about a bad row.")
+@click.option(
+    "--on-error", type=click.Choice(("stop", "skip")), default="stop", help="What to do about a bad row or file."
+)
 @click.option("--no-verify", is_flag=True, help="Do not read the samples back.")
 @json_option
 def pack(
