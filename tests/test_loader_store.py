@@ -122,13 +122,13 @@ def test_the_first_batch_touches_no_window(tmp_path: Path, packing: Any, buffer:
     asked: list[Any] = []
     iterator = iter(data)
     reader = iterator._rows._reader  # type: ignore[attr-defined]
-    request = reader._request
+    request = reader._decoding.request
 
     def asking(windows: Any) -> None:
         asked.append(windows)
         request(windows)
 
-    monkeypatch.setattr(reader, "_request", asking)
+    monkeypatch.setattr(reader._decoding, "request", asking)
     made = next(iterator._rows)  # type: ignore[attr-defined]
     assert asked == []
     assert not any(stretch.done for window in reader._windows.values() for stretch in window.stretches)

@@ -225,7 +225,8 @@ class TokenReader(ViewReader):
             positions: int64, ascending, each once.
             column: A column of `Codes` instead of tokens: int32.
             out: As of `read_range`.
-            pool: Threads to decode on; by default the caller's thread decodes.
+            pool: Threads to decode on, for a caller who waits for a few samples: of blocks of which less than half is
+                wanted only that is decoded, and it is not kept. By default the caller's thread decodes.
             lost, stored: As of `read_range`.
         """
         chosen = self.schema.column(column or self.token_column)
@@ -242,7 +243,7 @@ class TokenReader(ViewReader):
             arrays=arrays,
             lost=found,
             # From afar a block that another window wants too is kept, so that it is not fetched again.
-            once=not self._version.storage.is_far,
+            once=pool is not None and not self._version.storage.is_far,
             stored=stored,
         )[chosen.name]
         if lost is not None and found is not None:
