@@ -80,18 +80,24 @@ def decode_packed(data: bytes | memoryview, count: int) -> tuple[Ints, int]:
     end = _HEADER.size + items * width
     if len(data) < end:
         raise CorruptError(f"a packed array needs {end} bytes, {len(data)} are there", rule="format.md 2.3")
-    out = np.full(count, base, np.int64)
-    if width and items:
-        planes = np.frombuffer(data, np.uint8, items * width, _HEADER.size).reshape(width, items)
-        wide = np.zeros((items, 8), np.uint8)
-        for k in range(width):  # plane by plane: a transposed copy is five times as slow
-            wide[:, k] = planes[k]
-        unsigned = wide.view("<u8").reshape(items).astype(np.uint64, copy=False)
-        if form == _OFFSETS:
-            out += unsigned.view(np.int64)
-        else:
-            steps = (unsigned >> np.uint64(1)).view(np.int64) ^ -(unsigned & np.uint64(1)).view(np.int64)
-            out[1:] += np.cumsum(steps)
+    if not width or not items:
+        return np.full(count, base, np.int64), end
+    planes = np.frombuffer(data, np.uint8, items * width, _HEADER.size).reshape(width, items)
+    # The narrowest integers that hold the items: lengths of samples have two bytes, and fresh memory is dear.
+    narrow = next(size for size in (1, 2, 4, 8) if size >= width)
+    wide = (np.empty if narrow == width else np.zeros)((items, narrow), np.uint8)
+    for k in range(width):  # plane by plane: a transposed copy is five times as slow
+        wide[:, k] = planes[k]
+    unsigned = wide.view(f"<u{narrow}").reshape(items)
+    if form == _OFFSETS:
+        out = unsigned.astype(np.int64)
+        out += base
+        return out, end
+    steps = unsigned.astype(np.uint64)
+    out = np.empty(count, np.int64)
+    out[0] = base
+    np.cumsum((steps >> np.uint64(1)).view(np.int64) ^ -(steps & np.uint64(1)).view(np.int64), out=out[1:])
+    out[1:] += base
     return out, end
 
 
