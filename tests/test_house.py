@@ -147,7 +147,7 @@ def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.M
     """The examples in docstrings give what they show."""
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
-    public = {key: one for key, one in vars(tokstore).items() if key in tokstore.__all__ and key != "open"}
+    public = {key: getattr(tokstore, key) for key in tokstore.__all__ if key != "open"}
     names = public | {"ts": tokstore} | vars(module)
     result = doctest.testmod(module, globs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +144,19 @@ def test_the_first_batch_touches_no_window(tmp_path: Path, packing: Any, buffer:
 
 
 def test_what_is_read_once_is_decoded_in_part(tmp_path: Path) -> None:
-    """Scattered samples come as by a read of all, rows of one block and of several; no block is kept for them."""
+    """Scattered samples come as by a read of all, rows of one block and of several; for a caller who waits for some on
+    threads no block is kept.
+    """
     store, fake = make(tmp_path / "s", [*[731 * i % 4001 for i in range(300)], 90_000, 0, 5], shard_tokens=200_000)
     starts = np.cumsum(store.lengths(0, len(store))) - store.lengths(0, len(store))
     values = fake.read_range(0, len(fake))
     for positions in ([0, 7], [3, 150, 151, 299, 302], [300], [2, 4, 6, 300, 301], list(range(303))):
         expected = np.concatenate([values[starts[p] : starts[p] + fake._lengths[p]] for p in positions])
         assert np.array_equal(store.read_samples(np.array(positions)), expected)
-    other = ts.open(str(tmp_path / "s"))
-    other.read_samples(np.array([3, 150, 299]))
-    assert not other._version.blocks._items
+    with ThreadPoolExecutor(2) as pool:
+        for kept in (None, pool):
+            other = ts.open(str(tmp_path / "s"))
+            for positions in ([3, 150, 299], [0, 7], [2, 4, 6, 300, 301]):
+                expected = np.concatenate([values[starts[p] : starts[p] + fake._lengths[p]] for p in positions])
+                assert np.array_equal(other.read_samples(np.array(positions), pool=kept), expected)
+            assert (not other._version.blocks._items) == (kept is pool)
