@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakValueDictionary
 
 from tokstore.forking import renew_after_fork
 from tokstore.storage import Range
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 __all__ = ["Stored", "UnderWay"]
 
-Stored = Mapping[Range, Future[memoryview | None]]
+Stored: TypeAlias = "Mapping[Range, Future[memoryview | None]]"
 """Stored bytes of blocks, all there; None for what could not be read."""
 
 
@@ -42,6 +45,8 @@ class UnderWay:
             ranges: What is wanted.
             read: Reads ranges. What it raises is raised here, and the ranges are ``None`` to others that wait.
         """
+        from concurrent.futures import Future  # whoever only looks at a version needs no threads
+
         with self._lock:
             found = {one: self._held.get(one) for one in ranges}
             mine: dict[Range, Future[memoryview | None]] = {
