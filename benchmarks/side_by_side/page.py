@@ -98,7 +98,8 @@ def readme_table(results: Mapping[str, Any]) -> str:
         for _, measure in _README:
             cells = [figures.get(name, peer, measure) for name in pair]
             row.append(" / ".join("–" if one is None else number_text(one.median) for one in cells))
-        rows.append(row)
+        if any(cell.strip("– /") for cell in row[1:]):  # not those that stand behind a server alone
+            rows.append(row)
     what = f"{' / '.join(pair)}, rates in M tokens/s, shuffled in later epochs, medians"
     return "\n\n".join(
         [
